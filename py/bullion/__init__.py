@@ -1,0 +1,1 @@
+"""Everything of Bullion that touches tensors. Knows no HTTP and no job store."""

@@ -1,0 +1,1 @@
+"""The words both languages speak: errors, specs, messages. Imports neither torch nor transformers."""

@@ -1,0 +1,116 @@
+"""A strict decoder from JSON values to dataclasses, and back.
+
+Unknown, missing and mistyped fields are refused with their path. Unions of dataclasses are told
+apart by their literal `type`, `kind` or `role` field. It owns no schema.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from typing import Any, TypeVar
+
+from bullion.contract.errors import Refusal
+
+T = TypeVar("T")
+_HINTS: dict[type, dict[str, Any]] = {}
+
+
+def decode(kind: type[T] | Any, value: Any, path: str = "") -> T:
+    """Read `value` (parsed JSON) as `kind`; raises Refusal("malformed_message") naming the path."""
+    return _decode(kind, value, path)
+
+
+def encode(value: Any) -> Any:
+    """A dataclass as plain JSON values; tuples become lists, None stays."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [encode(item) for item in value]
+    if isinstance(value, dict):
+        return {key: encode(item) for key, item in value.items()}
+    return value
+
+
+def _fault(path: str, wanted: str, value: Any) -> Refusal:
+    where = path or "message"
+    return Refusal("malformed_message", f"{where} must be {wanted}, not {value!r:.80}", where)
+
+
+def _decode(kind: Any, value: Any, path: str) -> Any:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _union(args, value, path)
+    if origin is typing.Literal:
+        if value not in args or isinstance(value, bool) != any(isinstance(a, bool) for a in args):
+            raise _fault(path, "one of " + ", ".join(map(repr, args)), value)
+        return value
+    if origin in (list, tuple):
+        if not isinstance(value, list):
+            raise _fault(path, "a list", value)
+        items = [_decode(args[0], item, f"{path}[{i}]") for i, item in enumerate(value)]
+        return tuple(items) if origin is tuple else items
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise _fault(path, "an object", value)
+        return {key: _decode(args[1], item, f"{path}.{key}") for key, item in value.items()}
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, value, path)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is type(None):
+        if value is not None:
+            raise _fault(path, "null", value)
+        return None
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise _fault(path, f"a {kind.__name__}", value)
+    return value
+
+
+def _dataclass(kind: Any, value: Any, path: str) -> Any:
+    if not isinstance(value, dict):
+        raise _fault(path, "an object", value)
+    hints = _HINTS.get(kind)
+    if hints is None:
+        hints = _HINTS[kind] = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    unknown = [name for name in value if name not in fields]
+    if unknown:
+        raise _fault(
+            f"{path}.{unknown[0]}".lstrip("."), "left out: no such field", value[unknown[0]]
+        )
+    read = {}
+    for name, field in fields.items():
+        where = f"{path}.{name}".lstrip(".")
+        if name in value:
+            read[name] = _decode(hints[name], value[name], where)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise Refusal("malformed_message", f"{where} is missing", where)
+    return kind(**read)
+
+
+def _union(args: tuple[Any, ...], value: Any, path: str) -> Any:
+    if value is None and type(None) in args:
+        return None
+    rest = [a for a in args if a is not type(None)]
+    if len(rest) == 1:
+        return _decode(rest[0], value, path)
+    tagged = [a for a in rest if dataclasses.is_dataclass(a)]
+    if tagged and isinstance(value, dict):
+        for tag in ("type", "kind", "role"):
+            for option in tagged:
+                hint = typing.get_type_hints(option).get(tag)
+                if hint is not None and value.get(tag) in typing.get_args(hint):
+                    return _decode(option, value, path)
+        raise _fault(
+            path, "one of " + ", ".join(sorted(getattr(a, "__name__", "?") for a in tagged)), value
+        )
+    for option in rest:
+        try:
+            return _decode(option, value, path)
+        except Refusal:
+            continue
+    raise _fault(path, "one of " + ", ".join(str(a) for a in rest), value)
