@@ -1,0 +1,54 @@
+/**
+ * What the rest of Bullion may ask of Python: two doors, as types.
+ *
+ * core/ depends on these alone; bridge/trainer.ts and bridge/engine.ts implement them over a process,
+ * tests implement them in a few lines. Every failure is a BullionError; nothing here ever hangs.
+ */
+import type {
+  Cancellation,
+  GenerateSpec,
+  ServedModel,
+  Submission,
+  Usage,
+} from "../contract/worker.ts";
+import type { Prompt, WorkerEvent } from "../contract/worker.ts";
+
+export type TrainerWork = Extract<Submission, { type: "train" | "export" | "encode" | "probe" }>;
+
+/** Work under way in a trainer process of its own. */
+export interface RunningWork {
+  /** Events in order. Ends after `finished`, `stopped` or `failed`; a dead process is a `failed`. */
+  readonly events: AsyncIterable<WorkerEvent>;
+  /** Asks the work to end between two steps; its `stopped` event tells when it has. */
+  stop(how: Cancellation["how"]): Promise<void>;
+  /** Ends the process now, whatever it does. Idempotent. */
+  kill(): void;
+}
+
+export interface TrainerDoor {
+  /** Starts a fresh interpreter for this one piece of work; its memory goes back when it ends. */
+  start(work: TrainerWork): RunningWork;
+}
+
+export type Delta = Extract<WorkerEvent, { type: "delta" }>;
+export type Generated = Delta | { type: "done"; usage: Usage };
+
+export interface EngineStatus {
+  state: "stopped" | "starting" | "ready" | "failed";
+  restarts: number;
+  /** What the Python process says of itself; null while there is none. */
+  engine: Record<string, unknown> | null;
+}
+
+export interface EngineDoor {
+  /** Starts the process if needed and makes `model` answer to its name. Resolves when it is ready. */
+  load(model: ServedModel): Promise<Record<string, unknown>>;
+  unload(name: string): Promise<void>;
+  /** Streams until `done`. Aborting the signal cancels in Python. Throws BullionError on failure. */
+  generate(spec: GenerateSpec, signal: AbortSignal): AsyncIterable<Generated>;
+  tokenize(model: string, prompt: Prompt, addSpecialTokens: boolean): Promise<number[]>;
+  detokenize(model: string, ids: number[]): Promise<string>;
+  status(): Promise<EngineStatus>;
+  /** Ends the process and gives its memory back; the next load starts a new one. */
+  stop(): Promise<void>;
+}
