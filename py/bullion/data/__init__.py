@@ -1,0 +1,1 @@
+"""From canonical records to tokens, labels and packs. Imports no model."""
