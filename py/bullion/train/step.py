@@ -61,7 +61,9 @@ def build_stepper(
     reason = obstacle(peft_model, spec, device)
     if reason is None:
         return LlamaStepper(peft_model, spec, device, recompute), [
-            MessageEvent("", "stepper", "The fast Llama step trains this job", data={"path": "fast"})
+            MessageEvent(
+                "", "stepper", "The fast Llama step trains this job", data={"path": "fast"}
+            )
         ]
     stepper = GeneralStepper(peft_model, spec, device, recompute)
     text = f"The general step trains this job, exact but slower, because {reason}"

@@ -1,0 +1,101 @@
+"""Text to ids with control tokens kept apart: what people write can never become a control token.
+
+It owns the difference between template text and anybody's text. It knows no template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bullion.contract.errors import Refusal
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control token by its string."""
+
+    token: str
+
+
+Piece = str | Control
+"""Text, encoded without ever matching a special token, or a control token."""
+
+
+class Encoder:
+    """Encodes lists of pieces; texts are sent to the tokenizer in batches."""
+
+    BATCH = 2048
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self._controls: dict[str, int] = {}
+        self._vocabulary: dict[str, int] = tokenizer.get_vocab()
+
+    def encode(self, pieces: Sequence[Piece]) -> list[int]:
+        return self.encode_all([pieces])[0]
+
+    def encode_all(self, rows: Sequence[Sequence[Piece]]) -> list[list[int]]:
+        """Ids of each row. Neighbouring texts of a row are encoded as one text."""
+        merged = [list(_merge(row)) for row in rows]
+        texts = list(dict.fromkeys(p for row in merged for p in row if isinstance(p, str)))
+        ids: dict[str, list[int]] = {}
+        for start in range(0, len(texts), self.BATCH):
+            chunk = texts[start : start + self.BATCH]
+            encoded = self.tokenizer(
+                chunk,
+                add_special_tokens=False,
+                split_special_tokens=True,
+                return_attention_mask=False,
+                verbose=False,
+            )
+            ids.update(zip(chunk, encoded["input_ids"], strict=True))
+        return [
+            [i for p in row for i in (ids[p] if isinstance(p, str) else (self.control(p),))]
+            for row in merged
+        ]
+
+    def control(self, control: Control) -> int:
+        """The id of a control token; refuses a token that the vocabulary lacks."""
+        token = control.token
+        if token not in self._vocabulary:
+            raise Refusal(
+                "template_mismatch",
+                f"The tokenizer has no token {token!r}, which the template writes; choose the "
+                "template that belongs to this model",
+                "template",
+            )
+        return self._vocabulary[token]
+
+
+def pieces_of(text: str, controls: Iterable[str]) -> list[Piece]:
+    """Trusted template text as pieces: every occurrence of one of `controls` is a control token."""
+    pattern = "|".join(re.escape(c) for c in sorted(controls, key=len, reverse=True))
+    if not pattern:
+        return [text]
+    parts: list[Piece] = []
+    end = 0
+    for match in re.finditer(pattern, text):
+        if match.start() > end:
+            parts.append(text[end : match.start()])
+        parts.append(Control(match.group()))
+        end = match.end()
+    if end < len(text):
+        parts.append(text[end:])
+    return parts
+
+
+def _merge(pieces: Sequence[Piece]) -> Iterable[Piece]:
+    text = ""
+    for piece in pieces:
+        if isinstance(piece, str):
+            text += piece
+            continue
+        if text:
+            yield text
+        text = ""
+        yield piece
+    if text:
+        yield text

