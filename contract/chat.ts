@@ -1,0 +1,212 @@
+/**
+ * Chat and text completions in OpenAI's shapes: requests as they are parsed, answers as they are sent.
+ *
+ * What a request means for the engine is decided in core/chat. Fields of OpenAI's that change nothing
+ * in a self-hosted service are accepted by name; any other unknown field is refused.
+ */
+import { z } from "zod";
+
+const TextPart = z.strictObject({ type: z.literal("text"), text: z.string() });
+const Content = z.union([z.string(), z.array(TextPart)]);
+
+const ToolCall = z.object({
+  id: z.string(),
+  type: z.literal("function"),
+  function: z.object({ name: z.string(), arguments: z.string() }),
+});
+
+export const ChatMessage = z.discriminatedUnion("role", [
+  z.strictObject({ role: z.literal("developer"), content: Content, name: z.string().optional() }),
+  z.strictObject({ role: z.literal("system"), content: Content, name: z.string().optional() }),
+  z.strictObject({ role: z.literal("user"), content: Content, name: z.string().optional() }),
+  z.object({
+    role: z.literal("assistant"),
+    content: Content.nullable().optional(),
+    name: z.string().optional(),
+    tool_calls: z.array(ToolCall).optional(),
+  }),
+  z.strictObject({ role: z.literal("tool"), content: Content, tool_call_id: z.string() }),
+]);
+export type ChatMessage = z.infer<typeof ChatMessage>;
+
+const Tool = z.object({
+  type: z.literal("function"),
+  function: z.object({
+    name: z.string(),
+    description: z.string().optional(),
+    parameters: z.record(z.string(), z.unknown()).optional(),
+    strict: z.boolean().nullable().optional(),
+  }),
+});
+
+const Format = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("text") }),
+  z.strictObject({ type: z.literal("json_object") }),
+  z.strictObject({
+    type: z.literal("json_schema"),
+    json_schema: z.object({
+      name: z.string(),
+      description: z.string().optional(),
+      schema: z.record(z.string(), z.unknown()).optional(),
+      strict: z.boolean().nullable().optional(),
+    }),
+  }),
+]);
+
+/** What chat and completion requests share. The last four are extensions many servers know. */
+const sampling = {
+  model: z.string().min(1),
+  frequency_penalty: z.number().min(-2).max(2).nullish(),
+  presence_penalty: z.number().min(-2).max(2).nullish(),
+  logit_bias: z.record(z.string().regex(/^\d+$/), z.number().min(-100).max(100)).nullish(),
+  max_tokens: z.int().min(0).nullish(),
+  n: z.int().min(1).max(128).nullish(),
+  seed: z.int().nullish(),
+  stop: z.union([z.string(), z.array(z.string()).max(4)]).nullish(),
+  stream: z.boolean().nullish(),
+  stream_options: z.object({ include_usage: z.boolean().optional() }).nullish(),
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().gt(0).max(1).nullish(),
+  user: z.string().nullish(), // accepted, changes nothing
+  top_k: z.int().min(-1).nullish(),
+  min_p: z.number().min(0).max(1).nullish(),
+  repetition_penalty: z.number().gt(0).nullish(),
+  ignore_eos: z.boolean().nullish(),
+};
+
+export const ChatRequest = z.strictObject({
+  ...sampling,
+  messages: z.array(ChatMessage).min(1),
+  logprobs: z.boolean().nullish(),
+  top_logprobs: z.int().min(0).max(20).nullish(),
+  max_completion_tokens: z.int().min(1).nullish(),
+  tools: z.array(Tool).nullish(),
+  tool_choice: z.union([
+    z.enum(["none", "auto", "required"]),
+    z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) }),
+  ]).nullish(),
+  response_format: Format.nullish(),
+  // Accepted, change nothing:
+  metadata: z.record(z.string(), z.string()).nullish(),
+  parallel_tool_calls: z.boolean().nullish(),
+  prompt_cache_key: z.string().nullish(),
+  reasoning_effort: z.string().nullish(),
+  safety_identifier: z.string().nullish(),
+  service_tier: z.string().nullish(),
+  store: z.boolean().nullish(),
+  verbosity: z.string().nullish(),
+});
+export type ChatRequest = z.infer<typeof ChatRequest>;
+
+export const CompletionRequest = z.strictObject({
+  ...sampling,
+  prompt: z.union([
+    z.string(),
+    z.array(z.string()).min(1),
+    z.array(z.int().min(0)).min(1),
+    z.array(z.array(z.int().min(0)).min(1)).min(1),
+  ]),
+  echo: z.boolean().nullish(),
+  logprobs: z.int().min(0).max(20).nullish(),
+  best_of: z.int().min(1).nullish(), // refused where it differs from n
+  suffix: z.string().nullish(), // refused where it is not empty
+});
+export type CompletionRequest = z.infer<typeof CompletionRequest>;
+
+export const CompletionUsage = z.object({
+  prompt_tokens: z.int(),
+  completion_tokens: z.int(),
+  total_tokens: z.int(),
+  prompt_tokens_details: z.object({ cached_tokens: z.int() }),
+});
+export type CompletionUsage = z.infer<typeof CompletionUsage>;
+
+export const WireFinishReason = z.enum(["stop", "length", "tool_calls"]);
+export type WireFinishReason = z.infer<typeof WireFinishReason>;
+
+const ChatLogprob = z.object({
+  token: z.string(),
+  logprob: z.number(),
+  bytes: z.array(z.int()).nullable(),
+  top_logprobs: z.array(z.object({
+    token: z.string(),
+    logprob: z.number(),
+    bytes: z.array(z.int()).nullable(),
+  })),
+});
+const ChatLogprobs = z.object({
+  content: z.array(ChatLogprob).nullable(),
+  refusal: z.null(),
+}).nullable();
+export type ChatLogprobs = z.infer<typeof ChatLogprobs>;
+
+export const ChatCompletion = z.object({
+  id: z.string(),
+  object: z.literal("chat.completion"),
+  created: z.int(),
+  model: z.string(),
+  choices: z.array(z.object({
+    index: z.int(),
+    message: z.object({
+      role: z.literal("assistant"),
+      content: z.string().nullable(),
+      refusal: z.null(),
+    }),
+    logprobs: ChatLogprobs,
+    finish_reason: WireFinishReason,
+  })),
+  usage: CompletionUsage,
+});
+export type ChatCompletion = z.infer<typeof ChatCompletion>;
+
+export const ChatCompletionChunk = z.object({
+  id: z.string(),
+  object: z.literal("chat.completion.chunk"),
+  created: z.int(),
+  model: z.string(),
+  choices: z.array(z.object({
+    index: z.int(),
+    delta: z.object({ role: z.literal("assistant").optional(), content: z.string().optional() }),
+    logprobs: ChatLogprobs.optional(),
+    finish_reason: WireFinishReason.nullable(),
+  })),
+  usage: CompletionUsage.nullable().optional(), // with include_usage: null but in the last chunk
+});
+export type ChatCompletionChunk = z.infer<typeof ChatCompletionChunk>;
+
+const TextLogprobs = z.object({
+  tokens: z.array(z.string()),
+  token_logprobs: z.array(z.number().nullable()), // null: the first token of an echoed prompt
+  top_logprobs: z.array(z.record(z.string(), z.number()).nullable()),
+  text_offset: z.array(z.int()),
+}).nullable();
+export type TextLogprobs = z.infer<typeof TextLogprobs>;
+
+/** Whole answers and chunks of a stream have the same shape; in a chunk `usage` may be missing. */
+export const Completion = z.object({
+  id: z.string(),
+  object: z.literal("text_completion"),
+  created: z.int(),
+  model: z.string(),
+  choices: z.array(z.object({
+    index: z.int(),
+    text: z.string(),
+    logprobs: TextLogprobs,
+    finish_reason: WireFinishReason.nullable(),
+  })),
+  usage: CompletionUsage.nullable().optional(),
+});
+export type Completion = z.infer<typeof Completion>;
+
+export const TokenizeRequest = z.object({
+  model: z.string().optional(), // left out: the one model that is loaded
+  prompt: z.string(),
+  add_special_tokens: z.boolean().default(true),
+});
+export type TokenizeRequest = z.infer<typeof TokenizeRequest>;
+
+export const DetokenizeRequest = z.object({
+  model: z.string().optional(),
+  tokens: z.array(z.int().min(0)),
+});
+export type DetokenizeRequest = z.infer<typeof DetokenizeRequest>;
