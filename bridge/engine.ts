@@ -1,0 +1,179 @@
+/**
+ * The engine's door: one process that serves, started on demand and started again after a death.
+ *
+ * Requests of a dead process fail with its cause; the next load starts a new process and makes the
+ * models that were loaded answer again. Owns no rule of which models to keep.
+ */
+import { BullionError } from "../contract/errors.ts";
+import type {
+  GenerateSpec,
+  Opening,
+  Prompt,
+  ServedModel,
+  Submission,
+  WorkerEvent,
+} from "../contract/worker.ts";
+import { newId } from "../contract/ids.ts";
+import { Channel } from "./channel.ts";
+import { isLast, WorkerClient } from "./client.ts";
+import type { EngineDoor, EngineStatus, Generated } from "./doors.ts";
+import type { ProcessSettings } from "./process.ts";
+
+const PACE = { busyMs: 1, idleMs: 8 };
+
+/** A process that dies younger than this counts as failing to start; so many in a row end trying. */
+const QUICK_DEATH_MS = 15_000;
+const MOST_QUICK_DEATHS = 3;
+
+type EngineOpening = Extract<Opening, { role: "engine" }>;
+
+export class Engine implements EngineDoor {
+  readonly #settings: ProcessSettings;
+  readonly #opening: EngineOpening;
+  readonly #loaded = new Map<string, ServedModel>();
+  #starting: Promise<WorkerClient> | null = null;
+  #client: WorkerClient | null = null;
+  #failure: BullionError | null = null;
+  #stopping = false;
+  #restarts = 0;
+  #quickDeaths = 0;
+
+  constructor(settings: ProcessSettings, opening: EngineOpening) {
+    this.#settings = settings;
+    this.#opening = opening;
+  }
+
+  async load(model: ServedModel): Promise<Record<string, unknown>> {
+    const client = await this.#running();
+    const result = await this.#ask(client, { type: "load", id: newId("request"), model });
+    this.#loaded.set(model.name, model);
+    return result;
+  }
+
+  async unload(name: string): Promise<void> {
+    this.#loaded.delete(name);
+    if (this.#client === null) return;
+    await this.#ask(this.#client, { type: "unload", id: newId("request"), model: name });
+  }
+
+  async *generate(spec: GenerateSpec, signal: AbortSignal): AsyncGenerator<Generated> {
+    signal.throwIfAborted();
+    const client = await this.#running();
+    const id = newId("request");
+    const events = new Channel<WorkerEvent>();
+    await client.submit({ type: "generate", id, spec }, (event) => {
+      events.push(event);
+      if (isLast(event)) events.close();
+    });
+    let over = false;
+    const cancel = () => {
+      if (!over) client.cancel({ id, how: "cancel" }).catch(() => {});
+    };
+    signal.addEventListener("abort", cancel, { once: true });
+    if (signal.aborted) cancel();
+    try {
+      for await (const event of events) {
+        if (isLast(event)) over = true;
+        if (event.type === "failed") throw BullionError.from(event.error);
+        if (event.type === "delta") yield event;
+        if (event.type === "done") yield { type: "done", usage: event.usage };
+      }
+    } finally {
+      signal.removeEventListener("abort", cancel);
+      cancel();
+    }
+  }
+
+  async tokenize(model: string, prompt: Prompt, addSpecialTokens: boolean): Promise<number[]> {
+    const result = await this.#ask(await this.#running(), {
+      type: "tokenize",
+      id: newId("request"),
+      model,
+      prompt,
+      add_special_tokens: addSpecialTokens,
+    });
+    return result.ids as number[];
+  }
+
+  async detokenize(model: string, ids: number[]): Promise<string> {
+    const submission: Submission = { type: "detokenize", id: newId("request"), model, ids };
+    const result = await this.#ask(await this.#running(), submission);
+    return result.text as string;
+  }
+
+  async status(): Promise<EngineStatus> {
+    const restarts = this.#restarts;
+    const client = this.#client;
+    if (client && !client.isOver) {
+      const engine = await client.status().catch(() => null);
+      return { state: "ready", restarts, engine };
+    }
+    const state = this.#starting ? "starting" : this.#failure ? "failed" : "stopped";
+    return { state, restarts, engine: null };
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#loaded.clear();
+    const client = this.#client ?? await this.#starting?.catch(() => null);
+    client?.kill();
+    await client?.ended;
+    this.#client = null;
+    this.#starting = null;
+    this.#stopping = false;
+  }
+
+  /** The live client, starting a process when there is none. One start serves all who wait. */
+  #running(): Promise<WorkerClient> {
+    if (this.#client && !this.#client.isOver) return Promise.resolve(this.#client);
+    this.#starting ??= this.#start().finally(() => this.#starting = null);
+    return this.#starting;
+  }
+
+  async #start(): Promise<WorkerClient> {
+    try {
+      const client = await WorkerClient.open(this.#opening, this.#settings, PACE);
+      await client.ready();
+      for (const model of this.#loaded.values()) {
+        await this.#ask(client, { type: "load", id: newId("request"), model });
+      }
+      const born = performance.now();
+      client.ended.then((error) => this.#afterDeath(client, error, performance.now() - born));
+      this.#client = client;
+      this.#failure = null;
+      return client;
+    } catch (error) {
+      this.#failure = error as BullionError;
+      throw error;
+    }
+  }
+
+  /** A death that nobody asked for: begin again at once, so that the next request finds it up. */
+  #afterDeath(client: WorkerClient, error: BullionError, livedMs: number): void {
+    if (this.#client === client) this.#client = null;
+    if (this.#stopping) return;
+    this.#failure = error;
+    this.#quickDeaths = livedMs < QUICK_DEATH_MS ? this.#quickDeaths + 1 : 0;
+    if (this.#quickDeaths > MOST_QUICK_DEATHS) {
+      this.#settings.log(`engine: ${error.message}; it keeps dying and waits for the next request`);
+      return;
+    }
+    this.#restarts += 1;
+    this.#settings.log(`engine: ${error.message}; starting again`);
+    this.#running().catch((failure) =>
+      this.#settings.log(`engine: cannot start again: ${failure.message}`)
+    );
+  }
+
+  async #ask(client: WorkerClient, submission: Submission): Promise<Record<string, unknown>> {
+    const { promise, resolve, reject } = Promise.withResolvers<Record<string, unknown>>();
+    await client.submit(submission, (event) => {
+      if (event.type === "finished") resolve(event.result);
+      else if (event.type === "failed") reject(BullionError.from(event.error));
+      else if (event.type === "stopped") {
+        reject(new BullionError("cancelled", `${submission.type} was cancelled`));
+      }
+    });
+    return await promise;
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * One Python process: spawned, spoken to in JSON, and known to be dead when it is.
+ *
+ * Owns the child's life and its standard error. Every call ends: with an answer, with a typed error
+ * of Python's, with `python_timeout`, or with `python_died`. Knows no roles and no jobs.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { z } from "zod";
+import { BullionError } from "../contract/errors.ts";
+import { Answer } from "../contract/worker.ts";
+import { type Facade, INTERFACE_SCRIPT, openFacade } from "./transport.ts";
+
+export interface ProcessSettings {
+  python: string; // interpreter
+  packagePath: string; // folder that holds the package `bullion`
+  env: Record<string, string>;
+  callTimeoutMs: number;
+  /** A line of the child's output, for the log. */
+  log(line: string): void;
+}
+
+export interface Exit {
+  code: number | null;
+  signal: string | null;
+  /** The last lines of standard error. */
+  tail: string[];
+}
+
+const TAIL_LINES = 40;
+
+export class PythonProcess {
+  readonly #child: ChildProcess;
+  readonly #settings: ProcessSettings;
+  readonly #tail: string[] = [];
+  readonly #died: Promise<Exit>;
+  #facade: Facade | null = null;
+  #exit: Exit | null = null;
+
+  private constructor(child: ChildProcess, settings: ProcessSettings) {
+    this.#child = child;
+    this.#settings = settings;
+    const { promise, resolve } = Promise.withResolvers<Exit>();
+    this.#died = promise;
+    const end = (code: number | null, signal: string | null) => {
+      this.#exit ??= { code, signal, tail: [...this.#tail] };
+      this.#facade?.close();
+      resolve(this.#exit);
+    };
+    child.on("error", (error) => {
+      this.#note(String(error));
+      end(null, null);
+    });
+    child.on("exit", end);
+    for (const stream of [child.stdout, child.stderr]) {
+      let rest = "";
+      stream?.setEncoding("utf8");
+      stream?.on("data", (text: string) => {
+        const lines = (rest + text).split("\n");
+        rest = lines.pop() ?? "";
+        lines.forEach((line) => this.#note(line));
+      });
+    }
+  }
+
+  /** Spawns the interpreter and imports `module`. */
+  static async start(module: string, settings: ProcessSettings): Promise<PythonProcess> {
+    let child: ChildProcess;
+    try {
+      child = spawn(settings.python, [INTERFACE_SCRIPT], {
+        stdio: ["ignore", "pipe", "pipe", "ipc"],
+        env: {
+          ...settings.env,
+          PYTHONPATH: settings.packagePath,
+          PYTHONUNBUFFERED: "1",
+          PYTHONIOENCODING: "utf-8",
+          BULLION_PARENT_PID: String(Deno.pid),
+        },
+      });
+    } catch (cause) {
+      throw cannotStart(settings.python, cause);
+    }
+    const process = new PythonProcess(child, settings);
+    if (child.pid === undefined) {
+      await process.#died;
+      throw cannotStart(settings.python, process.#exit?.tail.join("\n"));
+    }
+    const opening = openFacade(child, module, (traceback) => settings.log(traceback));
+    const opened = await Promise.race([opening, process.#died]);
+    if ("tail" in opened) throw process.#deathOf("starting");
+    process.#facade = opened;
+    return process;
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** Resolves when the process has ended, for whatever reason. */
+  get died(): Promise<Exit> {
+    return this.#died;
+  }
+
+  /** Calls a function of the facade with one JSON value; returns its `ok`, checked by `schema`. */
+  async call<T>(method: string, schema: z.ZodType<T>, argument?: unknown): Promise<T> {
+    if (this.#exit !== null || this.#facade === null) throw this.#deathOf(method);
+    const args = argument === undefined ? [] : [JSON.stringify(argument)];
+    const text = await this.#bounded(method, this.#facade.call(method, ...args));
+    const answer = Answer.safeParse(parseJson(text));
+    if (!answer.success) throw malformed(method, text, answer.error);
+    if ("error" in answer.data) throw BullionError.from(answer.data.error);
+    const ok = schema.safeParse(answer.data.ok);
+    if (!ok.success) throw malformed(method, text, ok.error);
+    return ok.data;
+  }
+
+  /** Ends the process at once. Idempotent. */
+  kill(): void {
+    if (this.#exit === null) this.#child.kill("SIGKILL");
+  }
+
+  /** The typed error for work that this process can no longer do. */
+  deathOf(doing: string): BullionError {
+    return this.#deathOf(doing);
+  }
+
+  async #bounded(method: string, call: Promise<string>): Promise<string> {
+    call.catch(() => {}); // a call left behind by a timeout must not be an unhandled rejection
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() =>
+      reject(
+        new BullionError(
+          "python_timeout",
+          `Python did not answer ${method} within ${this.#settings.callTimeoutMs} ms`,
+        ),
+      ), this.#settings.callTimeoutMs);
+    try {
+      const first = await Promise.race([call, late, this.#died]);
+      if (typeof first !== "string") throw this.#deathOf(method);
+      return first;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #deathOf(doing: string): BullionError {
+    const exit = this.#exit;
+    const how = exit?.signal ? `by ${exit.signal}` : `with exit code ${exit?.code ?? "unknown"}`;
+    const last = (exit?.tail ?? this.#tail).filter((line) => line.trim() !== "").at(-1);
+    return new BullionError(
+      "python_died",
+      `The Python process ended ${how} (${doing})${last ? `: ${last}` : ""}`,
+      { cause: exit?.tail.join("\n") },
+    );
+  }
+
+  #note(line: string): void {
+    this.#tail.push(line);
+    if (this.#tail.length > TAIL_LINES) this.#tail.shift();
+    this.#settings.log(line);
+  }
+}
+
+function cannotStart(python: string, cause: unknown): BullionError {
+  return new BullionError(
+    "python_missing",
+    `Cannot start Python as ${python} does not run. Run \`deno task setup\`, or set ` +
+      `BULLION_PYTHON to an interpreter that has torch.`,
+    { cause },
+  );
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function malformed(method: string, text: string, cause: unknown): BullionError {
+  return new BullionError(
+    "malformed_answer",
+    `Python answered ${method} with something unexpected: ${text.slice(0, 200)}`,
+    { cause },
+  );
+}

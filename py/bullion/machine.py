@@ -1,0 +1,74 @@
+"""What this machine is: interpreter, libraries, device, memory. Changes nothing but the thread count."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from bullion.contract.worker import Event, FinishedEvent
+
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "peft",
+    "safetensors",
+    "tokenizers",
+    "bitsandbytes",
+    "llguidance",
+)
+
+
+def use_threads(threads: int | None) -> None:
+    """Sets torch's thread count on the CPU; None leaves torch's own choice."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def describe() -> dict[str, Any]:
+    """JSON values: versions, device, memory in bytes. Asks CUDA only whether it is there."""
+    machine: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "memory_bytes": _memory_bytes(),
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "device": "cpu",
+        "gpus": [],
+    }
+    if torch.cuda.is_available():
+        machine["device"] = "cuda"
+        machine["cuda"] = torch.version.cuda
+        for index in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(index)
+            machine["gpus"].append(
+                {
+                    "name": torch.cuda.get_device_name(index),
+                    "memory_bytes": total,
+                    "free_bytes": free,
+                    "capability": list(torch.cuda.get_device_capability(index)),
+                }
+            )
+    return machine
+
+
+def probe(id: str) -> Iterator[Event]:
+    yield FinishedEvent(id, describe())
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None

@@ -1,0 +1,28 @@
+// How tests reach Python: the project's interpreter, and settings for a process.
+import type { ProcessSettings } from "../../bridge/process.ts";
+
+const root = new URL("../../", import.meta.url).pathname;
+
+export const python = Deno.env.get("BULLION_PYTHON") ?? `${root}.venv/bin/python`;
+
+export const packages = {
+  real: `${root}py`,
+  faulty: `${root}tests/bridge/fixtures/faulty`,
+  none: `${root}tests/bridge/fixtures`,
+};
+
+export function settings(
+  packagePath: string,
+  more: Partial<ProcessSettings> = {},
+): ProcessSettings & { lines: string[] } {
+  const lines: string[] = [];
+  return {
+    python,
+    packagePath,
+    env: { PATH: Deno.env.get("PATH") ?? "" },
+    callTimeoutMs: 20_000,
+    log: (line) => lines.push(line),
+    lines,
+    ...more,
+  };
+}
