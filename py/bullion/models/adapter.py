@@ -129,7 +129,7 @@ def load_adapter_tensors(folder: Path) -> dict[str, torch.Tensor]:
         )
     try:
         with safe_open(str(file), framework="pt") as reader:
-            return {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118
+            return {key: reader.get_tensor(key) for key in reader.keys()}
     except SafetensorError as raised:
         raise Refusal(
             "broken_adapter", f"Cannot read {file}: {raised}", "adapter_name_or_path"

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from bullion.contract.errors import Refusal
 from bullion.contract.recipe import BaseModel, QuantizationSpec
@@ -40,9 +41,12 @@ def load_base(
     Raises Refusal: what `local_folder` raises, unsupported_model, broken_weights, missing_package.
     """
     folder = local_folder(base)
+    disable_progress_bar()
     options: dict[str, Any] = {}
     if quantization is not None:
         options["quantization_config"] = _bitsandbytes(quantization, dtype)
+    model: PreTrainedModel
+    info: dict[str, Any]
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             str(folder),
@@ -53,7 +57,7 @@ def load_base(
             trust_remote_code=allows_remote_code(base, folder),
             output_loading_info=True,
             **options,
-        )
+        )  # type: ignore[misc]
     except SafetensorError as raised:
         raise Refusal(
             "broken_weights",

@@ -30,6 +30,7 @@ from bullion.models.adapter import (
 )
 
 PISSA_ITERATIONS = 16  # of the randomised SVD, LLaMA-Factory's number
+PISSA_START = "bullion_pissa_start"  # attribute of the tuned model: A0 and B0, which saving needs
 
 
 def attach(
@@ -58,7 +59,7 @@ def attach(
             merge_into(model, Path(adapter.path))
         tuned = get_peft_model(model, _config(model, lora))
         if lora.pissa_init:
-            tuned.pissa_start = _pairs(tuned)
+            setattr(tuned, PISSA_START, _pairs(tuned))
     for parameter in tuned.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.bfloat16 if pure_bf16 else torch.float32)
@@ -66,9 +67,9 @@ def attach(
     return tuned
 
 
-def linear_names(model: nn.Module) -> list[str]:
+def linear_names(model: PreTrainedModel) -> list[str]:
     """What `all` means: the last name of every linear layer but the output head, sorted."""
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    head = model.get_output_embeddings()
     return sorted(
         {
             name.rpartition(".")[2]
@@ -106,7 +107,7 @@ def save_adapter(model: PeftModel, folder: Path, base_name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config = dict(model.peft_config["default"].to_dict())
     tensors = {key: t.detach().cpu() for key, t in adapter_tensors(model).items()}
-    start: dict[str, torch.Tensor] | None = getattr(model, "pissa_start", None)
+    start: dict[str, torch.Tensor] | None = getattr(model, PISSA_START, None)
     if start is not None:
         # s·(B A − B0 A0) = s·[B, −B0][A; A0]: twice the rank at the same scale.
         for key, first in start.items():
@@ -133,7 +134,7 @@ def adapter_tensors(model: PeftModel) -> dict[str, torch.Tensor]:
 def restore_adapter(model: PeftModel, folder: Path) -> None:
     """Set the adapter of an attached `model` to what `save_adapter` wrote, bit by bit."""
     tensors = load_adapter_tensors(folder)
-    start: dict[str, torch.Tensor] | None = getattr(model, "pissa_start", None)
+    start: dict[str, torch.Tensor] | None = getattr(model, PISSA_START, None)
     if start is not None:
         for key, first in start.items():
             sign, axis = (1, 0) if ".lora_A." in key else (-1, 1)
