@@ -1,0 +1,102 @@
+/**
+ * Tables without vertical rules: columns recovered from x-alignment.
+ *
+ * A table is a run of lines in which at least two rows carry numbers in columns. Columns come from
+ * those rows alone; header lines and wrapped labels are then placed into them.
+ */
+import type { Line, Segment } from "./lines.ts";
+import type { Table, TableCell } from "./tables.ts";
+import { joinLines } from "./text.ts";
+
+const NUMBER = /^[-(（]?\d[\d,]*(?:\.\d+)?[)）]?%?$/;
+
+interface Column {
+  x0: number;
+  x1: number;
+}
+
+function isRow(line: Line): boolean {
+  return line.segments.length > 1 && line.segments.some((segment) => NUMBER.test(segment.text));
+}
+
+/** Takes the tables out of a run of lines; `lines` are what is left, in order. */
+export function alignedTables(lines: readonly Line[]): { tables: Table[]; lines: Line[] } {
+  const tables: Table[] = [];
+  const left: Line[] = [];
+  for (let i = 0; i < lines.length;) {
+    const end = runEnd(lines, i);
+    const run = lines.slice(i, end);
+    const rows = run.filter(isRow);
+    if (rows.length < 2) {
+      left.push(lines[i++]!);
+      continue;
+    }
+    const columns = columnsOf(rows);
+    if (columns.length < 2) left.push(...run);
+    else tables.push(toTable(run, columns));
+    i = end;
+  }
+  return { tables, lines: left };
+}
+
+/** A run starts at a line of several segments and goes on while lines are such, or wrapped labels. */
+function runEnd(lines: readonly Line[], start: number): number {
+  if (lines[start]!.segments.length < 2) return start + 1;
+  let end = start + 1;
+  for (let at = end; at < lines.length; at++) {
+    const [before, line] = [lines[at - 1]!, lines[at]!];
+    if (before.y - line.y > 2.6 * line.height) break;
+    if (line.segments.length > 1) end = at + 1;
+    else if (at - end >= 2 || line.x1 - line.x0 > 22 * line.height) break;
+  }
+  return end;
+}
+
+function columnsOf(rows: readonly Line[]): Column[] {
+  const columns: Column[] = [];
+  const spans = rows.flatMap((row) => row.segments).sort((a, b) => a.x0 - b.x0);
+  for (const { x0, x1 } of spans) {
+    const last = columns.at(-1);
+    if (last && x0 < last.x1 + 1) last.x1 = Math.max(last.x1, x1);
+    else columns.push({ x0, x1 });
+  }
+  return columns;
+}
+
+function columnOf(segment: Segment, columns: readonly Column[]): number {
+  const overlap = ({ x0, x1 }: Column) => Math.min(x1, segment.x1) - Math.max(x0, segment.x0);
+  let best = 0;
+  columns.forEach((column, at) => {
+    if (overlap(column) > overlap(columns[best]!)) best = at;
+  });
+  return best;
+}
+
+/** A label that wraps goes with the row that stands closest to it. */
+function toTable(run: readonly Line[], columns: readonly Column[]): Table {
+  const rows: { y: number; height: number; texts: string[]; numbers: boolean }[] = [];
+  for (const line of run) {
+    const texts = columns.map(() => "");
+    for (const segment of line.segments) {
+      const at = columnOf(segment, columns);
+      texts[at] = joinLines(texts[at]!, segment.text);
+    }
+    const row = { y: line.y, height: line.height, texts, numbers: isRow(line) };
+    const above = rows.at(-1);
+    const close = above && above.y - row.y < 0.9 * row.height;
+    const bothHeader = above && !above.numbers && !row.numbers &&
+      above.y - row.y < 1.7 * row.height;
+    if (above && (close || bothHeader)) {
+      above.texts = above.texts.map((text, at) => joinLines(text, texts[at]!));
+      above.numbers ||= row.numbers;
+      above.y = row.y;
+    } else rows.push(row);
+  }
+  return {
+    top: run[0]!.y + run[0]!.height,
+    columns: columns.length,
+    rows: rows.map(({ texts }) =>
+      texts.map((text, column): TableCell => ({ text, column, columns: 1, rows: 1 }))
+    ),
+  };
+}
