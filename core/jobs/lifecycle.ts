@@ -1,0 +1,92 @@
+/**
+ * A job's life as a pure fold over its events: status, times, attempts, result.
+ *
+ * The one place that knows which status may follow which. Nothing here reads a clock or a store.
+ *
+ *   validating_files → queued → running → succeeded | failed | cancelled
+ *   running → interrupted → queued, running → paused → queued; what has not ended can be cancelled
+ */
+import type { ErrorDetail } from "../../contract/errors.ts";
+import type { JobEvent, JobEventBody, JobStatus } from "../../contract/job.ts";
+
+export interface JobState {
+  status: JobStatus;
+  finished_at: number | null; // Unix seconds
+  attempts: number; // processes started for it
+  /** What was asked of the running process and has not happened yet. */
+  stopping: "cancel" | "pause" | null;
+  progress: Extract<JobEventBody, { type: "progress" }> | null;
+  model: string | null; // id of the model that came of it
+  result: Record<string, unknown> | null;
+  error: ErrorDetail | null;
+}
+
+type EventType = JobEventBody["type"];
+
+/** From which statuses an event that moves the status may come. */
+const MAY_FOLLOW: Partial<Record<EventType, readonly JobStatus[]>> = {
+  created: [],
+  queued: ["validating_files", "interrupted", "paused"],
+  started: ["queued"],
+  paused: ["running", "queued"],
+  interrupted: ["running"],
+  succeeded: ["running"],
+  failed: ["validating_files", "queued", "running", "interrupted"],
+  cancelled: ["validating_files", "queued", "running", "paused", "interrupted"],
+};
+
+export const NEW: JobState = {
+  status: "validating_files",
+  finished_at: null,
+  attempts: 0,
+  stopping: null,
+  progress: null,
+  model: null,
+  result: null,
+  error: null,
+};
+
+export function hasEnded(status: JobStatus): boolean {
+  return status === "succeeded" || status === "failed" || status === "cancelled";
+}
+
+/** Whether an event may be appended to a job in this status. Telling events may until the end. */
+export function mayFollow(status: JobStatus, type: EventType): boolean {
+  const statuses = MAY_FOLLOW[type];
+  return statuses ? statuses.includes(status) : !hasEnded(status);
+}
+
+/** The state after an event. An event that may not follow changes nothing. */
+export function next(state: JobState, event: Pick<JobEvent, "body" | "created_at">): JobState {
+  const { body, created_at } = event;
+  if (!mayFollow(state.status, body.type)) return state;
+  const ended = { ...state, stopping: null, finished_at: created_at };
+  switch (body.type) {
+    case "queued":
+      return { ...state, status: "queued", stopping: null };
+    case "started":
+      return { ...state, status: "running", stopping: null, attempts: body.attempt };
+    case "paused":
+      return { ...state, status: "paused", stopping: null };
+    case "interrupted":
+      return { ...state, status: "interrupted", stopping: null };
+    case "stop_requested":
+      return { ...state, stopping: state.stopping === "cancel" ? "cancel" : body.how };
+    case "progress":
+      return { ...state, progress: body };
+    case "succeeded":
+      return { ...ended, status: "succeeded", model: body.model, result: body.result };
+    case "failed":
+      return { ...ended, status: "failed", error: body.error };
+    case "cancelled":
+      return { ...ended, status: "cancelled" };
+    default:
+      return state;
+  }
+}
+
+export function fold(events: Iterable<Pick<JobEvent, "body" | "created_at">>): JobState {
+  let state = NEW;
+  for (const event of events) state = next(state, event);
+  return state;
+}

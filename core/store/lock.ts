@@ -1,0 +1,75 @@
+/**
+ * One holder for a data folder.
+ *
+ * The lock is an exclusive SQLite transaction on the file `lock`: the kernel frees it when the process
+ * ends, however it ends, so no stale process number has to be guessed about. `holder.json` beside it
+ * tells others whom to ask instead.
+ */
+import { DatabaseSync } from "node:sqlite";
+import { join } from "node:path";
+import { z } from "zod";
+import { BullionError } from "../../contract/errors.ts";
+
+const Holder = z.object({ pid: z.int(), address: z.string().nullable() });
+export type Holder = z.infer<typeof Holder>;
+
+/** What `data_folder_in_use` carries as its cause: where to hand the work to. */
+export class FolderInUse extends BullionError {
+  readonly holder: Holder | null;
+
+  constructor(folder: string, holder: Holder | null) {
+    const who = holder === null
+      ? "another process"
+      : `process ${holder.pid}` + (holder.address ? `, which listens on ${holder.address}` : "");
+    super(
+      "data_folder_in_use",
+      `Cannot use the data folder ${folder} as ${who} holds it: ` +
+        "ask that service, stop it, or choose another folder with --data",
+    );
+    this.holder = holder;
+  }
+}
+
+export class FolderLock {
+  readonly #folder: string;
+  readonly #sqlite: DatabaseSync;
+
+  /** Takes the lock or throws `FolderInUse`. */
+  constructor(folder: string, address: string | null) {
+    this.#folder = folder;
+    this.#sqlite = new DatabaseSync(join(folder, "lock"));
+    try {
+      this.#sqlite.exec("PRAGMA busy_timeout = 0");
+      this.#sqlite.exec("BEGIN EXCLUSIVE");
+    } catch (error) {
+      this.#sqlite.close();
+      if (!/locked|busy/.test(String(error))) throw error;
+      throw new FolderInUse(folder, readHolder(folder));
+    }
+    this.announce(address);
+  }
+
+  /** Tells others where this holder listens. */
+  announce(address: string | null): void {
+    const place = join(this.#folder, "holder.json");
+    const holder: Holder = { pid: Deno.pid, address };
+    Deno.writeTextFileSync(place + ".new", JSON.stringify(holder) + "\n");
+    Deno.renameSync(place + ".new", place);
+  }
+
+  release(): void {
+    try {
+      Deno.removeSync(join(this.#folder, "holder.json"));
+    } catch { /* gone already: the lock itself is what counts */ }
+    this.#sqlite.exec("ROLLBACK");
+    this.#sqlite.close();
+  }
+}
+
+function readHolder(folder: string): Holder | null {
+  try {
+    return Holder.parse(JSON.parse(Deno.readTextFileSync(join(folder, "holder.json"))));
+  } catch {
+    return null;
+  }
+}

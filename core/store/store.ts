@@ -1,0 +1,83 @@
+/**
+ * The data folder as one thing: lock, database, blobs and the rows of each room.
+ *
+ * Opening takes the lock, migrates, and sweeps what a crash left behind; closing gives the lock back.
+ */
+import { join } from "node:path";
+import { Blobs } from "./blobs.ts";
+import { Database } from "./database.ts";
+import { JobRows } from "./jobs.ts";
+import { FolderLock } from "./lock.ts";
+import { ModelRows } from "./models.ts";
+import { UploadRows } from "./uploads.ts";
+
+export class Store<P = unknown> {
+  readonly folder: string;
+  readonly blobs: Blobs;
+  readonly files: UploadRows<"files">;
+  readonly datasets: UploadRows<"datasets">;
+  readonly documents: UploadRows<"documents">;
+  readonly jobs: JobRows<P>;
+  readonly models: ModelRows;
+  readonly #lock: FolderLock;
+  readonly #database: Database;
+
+  private constructor(folder: string, lock: FolderLock, database: Database) {
+    this.folder = folder;
+    this.#lock = lock;
+    this.#database = database;
+    this.blobs = new Blobs(join(folder, "blobs"));
+    this.files = new UploadRows(database, "files");
+    this.datasets = new UploadRows(database, "datasets");
+    this.documents = new UploadRows(database, "documents");
+    this.jobs = new JobRows<P>(database);
+    this.models = new ModelRows(database);
+  }
+
+  /** Throws `data_folder_in_use` with the holder, or `data_folder_too_new`. Makes the folder. */
+  static open<P>(folder: string, address: string | null): Store<P> {
+    Deno.mkdirSync(join(folder, "jobs"), { recursive: true });
+    const real = Deno.realPathSync(folder);
+    const lock = new FolderLock(real, address);
+    try {
+      const store = new Store<P>(real, lock, new Database(join(real, "bullion.db")));
+      store.blobs.sweep(store.#keptBlobs());
+      return store;
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  /** Folder of a job's artefacts. */
+  jobFolder(jobId: string): string {
+    return join(this.folder, "jobs", jobId);
+  }
+
+  announce(address: string | null): void {
+    this.#lock.announce(address);
+  }
+
+  transaction<T>(work: () => T): T {
+    return this.#database.transaction(work);
+  }
+
+  /** Removes a blob that no row points to any more. */
+  async forgetBlobs(...blobs: string[]): Promise<void> {
+    const kept = this.#keptBlobs();
+    for (const blob of blobs) if (!kept.has(blob)) await this.blobs.remove(blob);
+  }
+
+  close(): void {
+    this.#database.close();
+    this.#lock.release();
+  }
+
+  #keptBlobs(): Set<string> {
+    const rows = this.#database.all<{ blob: string }>(
+      `SELECT blob FROM files UNION SELECT blob FROM datasets UNION SELECT blob FROM documents
+       UNION SELECT text_blob FROM documents UNION SELECT chunks_blob FROM documents`,
+    );
+    return new Set(rows.map((row) => row.blob));
+  }
+}
