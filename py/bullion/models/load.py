@@ -80,8 +80,8 @@ def load_base(
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer of `folder` exactly as its tokenizer.json stands: no token added or dropped.
 
-    `pad` becomes `eos` where there is none. The general class is used on purpose: a class named
-    after a model rebuilds parts of the file.
+    `pad` becomes `eos` where there is none. Built from the file itself: a class named after a
+    model rebuilds parts of it, and `from_pretrained` doubts its pattern.
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
@@ -90,14 +90,22 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             f"Cannot read a tokenizer as {folder} holds no tokenizer.json",
             "model",
         )
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+    settings = folder / "tokenizer_config.json"
+    config: dict[str, Any] = json.loads(settings.read_text("utf-8")) if settings.is_file() else {}
+    named = {key: _text(config.get(key)) for key in ("bos_token", "eos_token", "pad_token")}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(file),
+        chat_template=_chat_template(folder, config),
+        model_max_length=config.get("model_max_length"),
+        **{key: token for key, token in named.items() if token},
+    )
     written = json.loads(file.read_text(encoding="utf-8"))
     words = set(written["model"]["vocab"]) | {t["content"] for t in written["added_tokens"]}
     if len(tokenizer) != len(words):
         raise Refusal(
             "broken_tokenizer",
-            f"Cannot use the tokenizer of {folder}: its tokenizer.json has {len(words)} tokens, "
-            f"its other files make that {len(tokenizer)}",
+            f"Cannot use the tokenizer of {folder}: its tokenizer.json has {len(words)} tokens, the "
+            f"names in tokenizer_config.json make that {len(tokenizer)}",
             "model",
         )
     if tokenizer.eos_token is None:
@@ -110,6 +118,19 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _chat_template(folder: Path, config: dict[str, Any]) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    template = config.get("chat_template")
+    return template if isinstance(template, str) else None
+
+
+def _text(token: Any) -> str | None:
+    """A token as tokenizer_config.json writes it: a string, or an object with its content."""
+    return token.get("content") if isinstance(token, dict) else token
 
 
 def _assert_loaded(
