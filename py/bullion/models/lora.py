@@ -99,14 +99,21 @@ def assert_trainable(model: PeftModel, dtype: torch.dtype) -> None:
             raise AssertionError(f"{name} of the adapter is frozen")
 
 
-def save_adapter(model: PeftModel, folder: Path, base_name: str) -> None:
+def save_adapter(
+    model: PeftModel,
+    folder: Path,
+    base_name: str,
+    snapshot: dict[str, torch.Tensor] | None = None,
+) -> None:
     """Write the adapter as PEFT reads it; `base_name` (the user's word) stands in its config.
 
+    `snapshot` is an earlier copy of `adapter_tensors(model)` to write instead of the live ones.
     A PiSSA adapter is saved as plain LoRA of twice the rank over the untouched base.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = dict(model.peft_config["default"].to_dict())
-    tensors = {key: t.detach().cpu() for key, t in adapter_tensors(model).items()}
+    live = adapter_tensors(model) if snapshot is None else snapshot
+    tensors = {key: t.detach().cpu() for key, t in live.items()}
     start: dict[str, torch.Tensor] | None = getattr(model, PISSA_START, None)
     if start is not None:
         # s·(B A − B0 A0) = s·[B, −B0][A; A0]: twice the rank at the same scale.
