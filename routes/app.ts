@@ -1,0 +1,112 @@
+/**
+ * Builds the HTTP application over a service; does not listen.
+ *
+ * Owns what every route shares: API keys, body limit, error shape, 404 and 405, the OpenAPI document.
+ * Routes are thin: schema in, one call into core, response out.
+ */
+import { OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { BullionError } from "../contract/errors.ts";
+import type { Service } from "../core/service.ts";
+import { addChat } from "./chat.ts";
+import { addCompletions } from "./completions.ts";
+import { addDatasets } from "./datasets.ts";
+import { addDocs } from "./docs.ts";
+import { addDocuments } from "./documents.ts";
+import { fromZod, respond } from "./errors.ts";
+import { addExports } from "./exports.ts";
+import { addFiles } from "./files.ts";
+import { addFineTuning } from "./fine_tuning.ts";
+import { addHealth } from "./health.ts";
+import { addModels } from "./models.ts";
+
+export interface AppSettings {
+  apiKeys: readonly string[]; // none: every request is let in
+  uploadBytes: number; // most bytes of one request body
+  log(line: string): void;
+}
+
+export type App = OpenAPIHono;
+
+/** Answered without a key: what load balancers and browsers ask first. */
+const OPEN = new Set(["/healthz", "/readyz", "/docs", "/openapi.json"]);
+
+export function buildApp(service: Service, settings: AppSettings): App {
+  const app = new OpenAPIHono({
+    defaultHook: (result) => {
+      if (!result.success) throw fromZod(result.error, `the ${result.target}`);
+    },
+  });
+  app.onError((thrown, c) => respond(c, thrown, settings.log));
+  app.notFound((c) => respond(c, missing(app, c), settings.log));
+  if (settings.apiKeys.length > 0) {
+    app.use(async (c, next) => {
+      if (!OPEN.has(c.req.path)) checkKey(c, settings.apiKeys);
+      await next();
+    });
+  }
+  app.use(bodyLimit({
+    maxSize: settings.uploadBytes,
+    onError: () => {
+      throw new BullionError(
+        "request_too_large",
+        `The request body is larger than ${settings.uploadBytes} bytes (limits.max_upload_bytes)`,
+      );
+    },
+  }));
+  addFiles(app, service.files);
+  addDatasets(app, service.datasets);
+  addDocuments(app, service.documents);
+  addFineTuning(app, service.jobs);
+  addExports(app, service.jobs);
+  addModels(app, service.models);
+  addChat(app, service.chat);
+  addCompletions(app, service.chat);
+  addHealth(app, service);
+  addDocs(app);
+  return app;
+}
+
+/** Compares the whole of every key, so that the time taken tells nothing about a near miss. */
+function checkKey(c: Context, keys: readonly string[]): void {
+  const given = c.req.header("authorization")?.match(/^Bearer\s+(.+)$/i)?.[1] ?? "";
+  let known = false;
+  for (const key of keys) known = equalInTime(key, given) || known;
+  if (known) return;
+  const what = given === "" ? "No API key was given" : "The API key is not known here";
+  throw new BullionError("invalid_api_key", `${what}: send \`Authorization: Bearer KEY\``);
+}
+
+function equalInTime(a: string, b: string): boolean {
+  const [left, right] = [new TextEncoder().encode(a), new TextEncoder().encode(b)];
+  let difference = left.length ^ right.length;
+  for (let i = 0; i < left.length; i++) difference |= left[i]! ^ (right[i] ?? 0);
+  return difference === 0;
+}
+
+/** 405 with `Allow` where the path exists under other methods, otherwise 404. */
+function missing(app: App, c: Context): BullionError {
+  const methods = new Set(
+    app.routes
+      .filter((route) => route.method !== "ALL" && patternOf(route.path).test(c.req.path))
+      .map((route) => route.method),
+  );
+  if (methods.size === 0) {
+    return new BullionError("path_not_found", `No such path: ${c.req.path}. See /docs`);
+  }
+  const allowed = [...methods].sort().join(", ");
+  c.header("Allow", allowed);
+  return new BullionError(
+    "method_not_allowed",
+    `${c.req.path} does not take ${c.req.method}, only ${allowed}`,
+  );
+}
+
+function patternOf(path: string): RegExp {
+  const pattern = path
+    .replace(/[.*+?^$()|[\]\\]/g, "\\$&")
+    .replace(/:\w+\{[^}]*\}/g, ".+")
+    .replace(/:\w+/g, "[^/]+");
+  return new RegExp(`^${pattern}$`);
+}
