@@ -1,0 +1,211 @@
+/**
+ * What a model's name means.
+ *
+ * In this order: an id of our own, a published name or a path, an alias of configs/models.yaml, the
+ * hub. The first meaning wins and says why; others are named beside it. There is no fallback: a name
+ * without a meaning is refused.
+ */
+import { resolve as resolvePath } from "node:path";
+import { BullionError } from "../../contract/errors.ts";
+import type { ResolvedModel } from "../../contract/model.ts";
+import type { BaseModel } from "../../contract/recipe.ts";
+import type { ModelRows } from "../store/models.ts";
+import type { JobRows } from "../store/jobs.ts";
+import { inside, isBelow, realPathOfExisting } from "../store/paths.ts";
+import type { Aliases } from "./aliases.ts";
+import { nameOn, twinOf } from "./aliases.ts";
+import { lookAt } from "./folder.ts";
+import { parseOwnName } from "./names.ts";
+
+/** Where names were written: paths are below the data folder, or relative to `cwd`. */
+export type Origin = { kind: "rest" } | { kind: "command_line"; cwd: string };
+
+export interface ResolverParts {
+  folder: string; // the data folder
+  models: ModelRows;
+  jobs: JobRows<unknown>;
+  /** The base that a job's adapter lies over; null for a job that trains none. */
+  baseOfJob(jobId: string): BaseModel | null;
+  aliases: Aliases;
+  modelscope: boolean;
+}
+
+type Target = Pick<ResolvedModel, "base" | "adapter">;
+
+interface Meaning extends Target {
+  because: string;
+}
+
+export class Resolver {
+  readonly #parts: ResolverParts;
+
+  constructor(parts: ResolverParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Throws `model_not_found`, `model_not_ready` (an output that holds only checkpoints) or
+   * `path_outside_data_folder`. `trustRemoteCode` is what the operator allows and the user asked for.
+   */
+  resolve(
+    name: string,
+    origin: Origin,
+    { trustRemoteCode = false, param = "model" } = {},
+  ): ResolvedModel {
+    const local = [
+      this.#ownId(name, param),
+      ...this.#published(name, origin, param),
+      this.#alias(name),
+    ].filter((meaning) => meaning !== null);
+    const meanings = local.length > 0 ? local : [this.#onHub(name, origin, param)];
+    const [first, ...others] = meanings as [Meaning, ...Meaning[]];
+    const base = { ...first.base, trust_remote_code: trustRemoteCode };
+    return {
+      name,
+      base,
+      adapter: first.adapter,
+      why: `${name} resolved to ${this.#show(first)} because ${first.because}`,
+      also: others
+        .filter((other) => !isSame(first, other))
+        .map((other) => `${name} could also mean ${this.#show(other)}, as ${other.because}`),
+    };
+  }
+
+  #ownId(name: string, param: string): Meaning | null {
+    const own = parseOwnName(name);
+    if (!own) return null;
+    if (own.step !== null) {
+      const checkpoint = this.#parts.jobs.checkpoints(own.job).find(({ step }) =>
+        step === own.step
+      );
+      const base = this.#parts.baseOfJob(own.job);
+      if (!checkpoint || !base) throw notFound(name, param, "its job has no such checkpoint");
+      return {
+        base,
+        adapter: checkpoint.path,
+        because: "it is a checkpoint of a job of this service",
+      };
+    }
+    const row = this.#parts.models.get(own.id);
+    if (!row) throw notFound(name, param, "no finished job of this service made it");
+    const because = "it is the id of a model made by this service";
+    return row.kind === "adapter"
+      ? { base: row.base, adapter: row.path, because }
+      : { base: folderBase(name, row.path), adapter: null, because };
+  }
+
+  /** A published name and a folder of that name, which mostly are one and the same. */
+  #published(name: string, origin: Origin, param: string): Meaning[] {
+    const row = this.#parts.models.named(name);
+    const published = row && lookAt(row.target).kind !== "missing"
+      ? [{ path: row.target, because: `job ${row.job_id} published it under this name` }]
+      : [];
+    const where = origin.kind === "rest" ? this.#placeInside(name) : resolvePath(origin.cwd, name);
+    const folder = where !== null && lookAt(where).kind !== "missing"
+      ? [{ path: where, because: `${where} is there` }]
+      : [];
+    const found = origin.kind === "rest" ? [...published, ...folder] : [...folder, ...published];
+    return found.flatMap(({ path, because }) =>
+      this.#inFolder(name, path, because, origin, param) ?? []
+    );
+  }
+
+  #inFolder(
+    name: string,
+    path: string,
+    because: string,
+    origin: Origin,
+    param: string,
+  ): Meaning | null {
+    const real = realPathOfExisting(path);
+    const found = lookAt(real);
+    if (found.kind === "model") return { base: folderBase(name, real), adapter: null, because };
+    if (found.kind === "checkpoints") {
+      throw new BullionError(
+        "model_not_ready",
+        `Cannot use "${name}" as its training has not ended: it holds checkpoints only, of which ` +
+          `${found.newest} is the newest; name one of them, or let the job go on`,
+        { param },
+      );
+    }
+    if (found.kind !== "adapter") return null;
+    const ours = this.#jobOf(real);
+    const base = ours !== null ? this.#parts.baseOfJob(ours) : null;
+    if (base) return { base, adapter: real, because };
+    if (found.base === null || found.base === name) {
+      throw notFound(name, param, "its adapter_config.json names no base model");
+    }
+    const below = this.resolve(found.base, origin, { param });
+    if (below.adapter !== null) throw notFound(name, param, "its base is an adapter itself");
+    return { base: below.base, adapter: real, because };
+  }
+
+  #alias(name: string): Meaning | null {
+    const { aliases } = this.#parts;
+    const exact = aliases.get(name);
+    const twin = twinOf(name);
+    const meaning = exact ?? (twin === null ? undefined : aliases.get(twin));
+    if (!meaning) return null;
+    const called = exact ? name : `${twin}, the same model on the other hub,`;
+    const base = { name, ...meaning, trust_remote_code: false };
+    return { base, adapter: null, because: `the file of model names says so of ${called}` };
+  }
+
+  #onHub(name: string, origin: Origin, param: string): Meaning {
+    if (origin.kind === "rest") inside(this.#parts.folder, name, param);
+    if (!/^[\w.-]+\/[\w.-]+$/.test(name) || name.startsWith(".")) {
+      const local = origin.kind === "rest"
+        ? "in the data folder"
+        : `at ${resolvePath(origin.cwd, name)}`;
+      throw notFound(
+        name,
+        param,
+        `no model of this service, no folder with a model ${local} and no name in the file of ` +
+          "model names is called so, and it has not the form organisation/model of a hub",
+      );
+    }
+    const hub = this.#parts.modelscope ? "modelscope" : "huggingface";
+    const path = nameOn(hub, name);
+    const base = { name, path, hub, trust_remote_code: false } as const;
+    const called = path === name ? "" : `, where it is called ${path}`;
+    return {
+      base,
+      adapter: null,
+      because: `nothing here has that name, so it is looked up there${called}`,
+    };
+  }
+
+  /** Null for a name that is no path inside the data folder; such a one may still be an alias. */
+  #placeInside(name: string): string | null {
+    try {
+      return inside(this.#parts.folder, name);
+    } catch (error) {
+      if (error instanceof BullionError) return null;
+      throw error;
+    }
+  }
+
+  #jobOf(path: string): string | null {
+    const jobs = resolvePath(realPathOfExisting(this.#parts.folder), "jobs");
+    return isBelow(jobs, path) ? path.slice(jobs.length + 1).split("/")[0] ?? null : null;
+  }
+
+  #show({ base, adapter }: Target): string {
+    const hub = { huggingface: "Hugging Face", modelscope: "ModelScope" };
+    const shown = base.hub === null ? base.path : `${base.path} on ${hub[base.hub]}`;
+    return adapter === null ? shown : `the adapter ${adapter} over ${shown}`;
+  }
+}
+
+function folderBase(name: string, path: string): BaseModel {
+  return { name, path, hub: null, trust_remote_code: false };
+}
+
+function isSame(one: Target, other: Target): boolean {
+  return one.adapter === other.adapter && one.base.path === other.base.path &&
+    one.base.hub === other.base.hub;
+}
+
+function notFound(name: string, param: string, why: string): BullionError {
+  return new BullionError("model_not_found", `Cannot find the model "${name}": ${why}`, { param });
+}
