@@ -32,9 +32,10 @@ import type {
 } from "../contract/job.ts";
 import type { ModelDeleted, ModelObject, ResolvedModel } from "../contract/model.ts";
 import type { Page, PageQuery } from "../contract/page.ts";
+import type { ServerConfig } from "./config/server.ts";
+import type { Origin } from "./models/resolve.ts";
 
-/** Where a recipe was written: names in it are read inside the data folder, or from `cwd`. */
-export type Origin = { kind: "rest" } | { kind: "command_line"; cwd: string };
+export type { Origin };
 
 export type TrainRequest =
   | { kind: "yaml"; text: string; origin: Origin }
@@ -131,24 +132,21 @@ export interface Service {
   readonly models: Models;
   readonly chat: Chat;
   health(): Promise<Health>;
+  /** Tells other processes where the holder of this data folder listens. */
+  announce(address: string): void;
   /** Ends everything: a running job is asked to keep a checkpoint and goes on at the next start. */
   close(): Promise<void>;
 }
 
-/** The settings the domain needs; core/config's ServerConfig satisfies it. */
-export interface ServiceSettings {
-  data: string; // the data folder, absolute
-  models: string; // configs/models.yaml or what was chosen instead, absolute
-  modelscope: boolean; // USE_MODELSCOPE_HUB=1
-  trust_remote_code: boolean; // whether the operator allows models that need it
-  address: string | null; // where this holder of the data folder listens; null: nowhere
-  upload_bytes: number; // most bytes of one upload
-  jobs: {
-    gpu: "auto" | "exclusive" | "shared"; // auto: exclusive where the engine is on CUDA
-    cancel_grace_seconds: number; // then the process is killed
-  };
-  engine: { max_models: number }; // models kept loaded at the same time
-}
+/** The settings the domain needs; a whole ServerConfig is one. */
+export type ServiceSettings = Pick<
+  ServerConfig,
+  "data_dir" | "models_file" | "hub" | "trust_remote_code"
+> & {
+  readonly limits: Pick<ServerConfig["limits"], "max_upload_bytes" | "max_records">;
+  readonly jobs: Pick<ServerConfig["jobs"], "gpu">;
+  readonly engine: Pick<ServerConfig["engine"], "max_models">;
+};
 
 export interface Doors {
   trainer: TrainerDoor;
