@@ -47,7 +47,7 @@ class OwnTemplate:
         for asked, answered in zip(record.turns[::2], record.turns[1::2], strict=True):
             role = "tool" if asked.role == "observation" else "user"
             messages.append({"role": role, "content": asked.content})
-            mark = _mark(messages + [{"content": answered.content}])
+            mark = _mark([*messages, {"content": answered.content}])
             opened = self._render(messages, record.tools, True, mark)
             if answered.role == "function_call":
                 calls = json.loads(answered.content)

@@ -23,7 +23,8 @@ Pair = tuple[list[Piece], list[Piece]]
 
 
 class Template(Protocol):
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def pairs(self, record: Record, default_system: str | None) -> list[Pair]:
         """The (prompt, answer) pairs of a record; prompt and answer are encoded apart."""
@@ -62,9 +63,8 @@ class Slots:
         return [*head, *self._fill(self.system, text)] if text else head
 
     def _ask(self, turn: Turn) -> list[Piece]:
-        return self._fill(
-            self.observation if turn.role == "observation" else self.user, turn.content
-        )
+        slot = self.observation if turn.role == "observation" else self.user
+        return self._fill(slot, turn.content)
 
     def _answer(self, turn: Turn) -> list[Piece]:
         text = turn.content
@@ -97,8 +97,8 @@ class Slots:
             elif message.role == "assistant":
                 rows += [opening, self._answer(_answered(message))]
             else:
-                role = "observation" if message.role == "tool" else "user"
-                rows.append(self._ask(Turn(role, message.content)))
+                slot = self.observation if message.role == "tool" else self.user
+                rows.append(self._fill(slot, message.content))
         return [*rows, opening]
 
 

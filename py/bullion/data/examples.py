@@ -1,0 +1,95 @@
+"""The examples of a job: read, split, encoded and supervised, with an account of what was cut.
+
+It is the whole way from files to tokens and labels, for training and for looking at them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bullion.contract.errors import Refusal
+from bullion.contract.recipe import DataSpec
+from bullion.data import records as canonical
+from bullion.data.records import Record
+from bullion.data.supervise import Example, supervise
+from bullion.data.template import choose
+from bullion.data.tokens import Encoder
+
+CHUNK = 512  # records tokenised together
+LISTED = 20  # record numbers named in a message
+
+
+@dataclass(frozen=True)
+class Examples:
+    train: list[Example]
+    eval: list[Example]
+
+
+def prepare(spec: DataSpec, template: str, seed: int, tokenizer: Any) -> Examples:
+    """Everything a job trains and evaluates on. Raises Refusal: no_records, truncated_records and
+    what reading and encoding raise."""
+    train = canonical.read(spec.train, spec.max_samples)
+    held_out = canonical.read(spec.eval, spec.max_samples)
+    if spec.val_size > 0:
+        train, held_out = canonical.split(train, spec.val_size, seed)
+    if not train:
+        raise Refusal(
+            "no_records", "Cannot train as the data set has no record; add at least one", "dataset"
+        )
+    made = Examples(
+        list(encode(train, spec, template, tokenizer)),
+        list(encode(held_out, spec, template, tokenizer)),
+    )
+    if spec.reject_truncated and (report := truncation(made.train, spec.cutoff_len)):
+        raise Refusal("truncated_records", report.text + "; raise it or shorten them", "cutoff_len")
+    if not any(example.trained_tokens for example in made.train):
+        raise Refusal(
+            "nothing_to_train",
+            "Cannot train as no record keeps a token of its answers; raise cutoff_len",
+            "cutoff_len",
+        )
+    return made
+
+
+def encode(
+    records: Sequence[Record], spec: DataSpec, template: str, tokenizer: Any
+) -> Iterator[Example]:
+    """The example of each record, in order."""
+    encoder = Encoder(tokenizer)
+    chosen = choose(template, tokenizer)
+    for start in range(0, len(records), CHUNK):
+        chunk = records[start : start + CHUNK]
+        turns = [chosen.pairs(record, spec.default_system) for record in chunk]
+        ids = iter(encoder.encode_all([row for pairs in turns for pair in pairs for row in pair]))
+        for record, pairs in zip(chunk, turns, strict=True):
+            yield supervise(
+                record.index,
+                [(next(ids), next(ids)) for _ in pairs],
+                spec.cutoff_len,
+                spec.train_on_prompt,
+                spec.mask_history,
+            )
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """Which records the cut-off shortened, and which of them lost the end of an answer."""
+
+    text: str
+    data: dict[str, Any]
+
+
+def truncation(examples: Sequence[Example], cutoff: int) -> Truncation | None:
+    """What was cut, in words and numbers; None when nothing was."""
+    cut = [example.index for example in examples if example.cut]
+    lost = [example.index for example in examples if example.lost_end]
+    if not cut:
+        return None
+    named = ", ".join(map(str, cut[:LISTED])) + (", …" if len(cut) > LISTED else "")
+    text = (
+        f"{len(cut)} of {len(examples)} records are cut at cutoff_len {cutoff} (records {named}); "
+        f"{len(lost)} of them lose the end of an answer"
+    )
+    return Truncation(text, {"cut": cut, "lost_end": lost, "records": len(examples)})

@@ -1,0 +1,50 @@
+"""What records become: ids and labels in batches of events, without a model. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bullion.contract.recipe import EncodeSpec
+from bullion.contract.worker import EncodedEvent, Event, FinishedEvent, Interruption, StoppedEvent
+from bullion.data import records as canonical
+from bullion.data.examples import encode as encode_records
+from bullion.models.fetch import local_folder
+from bullion.models.load import load_tokenizer
+
+BATCH = 64
+
+
+def encode(spec: EncodeSpec, job_id: str, interruption: Interruption) -> Iterator[Event]:
+    """Yields `{"index", "input_ids", "labels", "tokens"}` a training record; `record` asks for one alone.
+
+    `tokens` are the texts of the ids, for showing them. Raises Refusal as training does.
+    """
+    from bullion.contract.errors import Refusal
+
+    tokenizer = load_tokenizer(local_folder(spec.model))
+    records = canonical.read(spec.data.train, spec.data.max_samples)
+    if spec.data.val_size > 0:
+        records, _ = canonical.split(records, spec.data.val_size, spec.seed)
+    if spec.record is not None:
+        records = [record for record in records if record.index == spec.record]
+        if not records:
+            raise Refusal("no_such_record", f"The data set has no record {spec.record}", "record")
+    batch = []
+    for example in encode_records(records, spec.data, spec.template, tokenizer):
+        if how := interruption():
+            yield StoppedEvent(job_id, how)
+            return
+        batch.append(
+            {
+                "index": example.index,
+                "input_ids": example.input_ids,
+                "labels": example.labels,
+                "tokens": [tokenizer.decode([i]) for i in example.input_ids],
+            }
+        )
+        if len(batch) == BATCH:
+            yield EncodedEvent(job_id, batch)
+            batch = []
+    if batch:
+        yield EncodedEvent(job_id, batch)
+    yield FinishedEvent(job_id, {"records": len(records)})

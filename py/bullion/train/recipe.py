@@ -1,0 +1,120 @@
+"""LoRA supervised fine-tuning, read from the top: check, encode, load, step, save, report.
+
+One generator: it yields events, looks at `interruption` between passes, and knows no thread, queue
+or HTTP. What a step computes is train/step.py's, what happens when is train/schedule.py's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from bullion.contract.recipe import TrainSpec
+from bullion.contract.worker import (
+    Event,
+    FinishedEvent,
+    Interruption,
+    MessageEvent,
+    StoppedEvent,
+)
+from bullion.data.examples import Examples, prepare, truncation
+from bullion.models import lora
+from bullion.models.fetch import local_folder
+from bullion.models.load import load_base, load_tokenizer
+from bullion.train.check import check, resolved
+from bullion.train.optimizer import Optimizer
+from bullion.train.resume import fingerprint, resume
+from bullion.train.run import Run
+from bullion.train.schedule import Course, warmup_steps
+from bullion.train.step import build_stepper
+
+
+def train(spec: TrainSpec, job_id: str, interruption: Interruption) -> Iterator[Event]:
+    """Train an adapter and leave it in `spec.output_dir`; ends with Finished or Stopped.
+
+    Raises Refusal for what the user can mend; any other exception is a fault of ours.
+    """
+
+    def say(code: str, text: str, level: Any = "info", **data: Any) -> MessageEvent:
+        return MessageEvent(job_id, code, text, level, data)
+
+    def phase(name: str, seconds: float) -> MessageEvent:
+        return say("phase", f"{name}: {seconds:.1f} s", phase=name, seconds=round(seconds, 3))
+
+    began = time.monotonic()
+    check(spec)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype, remarks = computed_in(spec, device)
+    yield say("resolved", "The job as it will run", **resolved(spec), device=str(device))
+    for remark in remarks:
+        yield say("precision", remark)
+
+    folder = local_folder(spec.model)
+    examples = prepare(spec.data, spec.template, spec.seed, load_tokenizer(folder))
+    course = Course(len(examples.train), spec.length, spec.seed)
+    yield from describe_data(say, spec, examples, course)
+    yield phase("encode", time.monotonic() - began)
+
+    loading = time.monotonic()
+    base = load_base(spec.model, dtype, device, spec.quantization)
+    model = lora.attach(base.model, spec.lora, spec.seed, spec.adapter, spec.precision.pure_bf16)
+    stepper, notes = build_stepper(model, spec, device)
+    for note in notes:
+        yield replace(note, id=job_id)
+    optimizer = Optimizer(stepper.trainable(), spec.optimizer, spec.lora.plus_lr_ratio)
+    counted = sum(parameter.numel() for _, parameter in stepper.trainable())
+    yield say("parameters", f"{counted:,} parameters are trained", trained=counted)
+    yield phase("load", time.monotonic() - loading)
+
+    own = fingerprint(spec, examples, course)
+    resumed = resume(spec, model, optimizer, own)
+    if resumed is not None:
+        yield say("resumed", f"Going on after step {resumed.step}", step=resumed.step)
+    run = Run(spec, job_id, device, model, stepper, optimizer, examples, course, own)
+    yield from run.steps(interruption, resumed)
+    if run.stopped is not None:
+        yield StoppedEvent(job_id, run.stopped)
+        return
+    yield phase("steps", run.seconds)
+
+    saving = time.monotonic()
+    yield from run.conclude()
+    result = run.leave(base.tokenizer)
+    yield phase("save", time.monotonic() - saving)
+    yield FinishedEvent(job_id, {**result, "seconds": round(time.monotonic() - began, 3)})
+
+
+def computed_in(spec: TrainSpec, device: torch.device) -> tuple[torch.dtype, list[str]]:
+    """The dtype of base and computation on this device, and what differs from what was asked."""
+    asked = spec.precision.dtype
+    if device.type == "cpu":
+        text = f"{asked} was asked; a CPU computes in fp32, which is exact and here also faster"
+        return torch.float32, [text] if asked != "fp32" else []
+    if asked == "fp16":
+        return torch.bfloat16, ["fp16 was asked; bf16 is used: as large, and without overflow"]
+    return torch.bfloat16 if asked == "bf16" else torch.float32, []
+
+
+def describe_data(
+    say: Any, spec: TrainSpec, examples: Examples, course: Course
+) -> Iterator[MessageEvent]:
+    tokens = sum(len(example) for example in examples.train)
+    trained = sum(example.trained_tokens for example in examples.train)
+    yield say(
+        "data",
+        f"{len(examples.train)} records, {tokens:,} tokens, {trained:,} of them trained; "
+        f"{course.total_steps} steps, {course.steps_per_epoch} an epoch",
+        records=len(examples.train),
+        eval_records=len(examples.eval),
+        tokens=tokens,
+        trained_tokens=trained,
+        steps=course.total_steps,
+        steps_per_epoch=course.steps_per_epoch,
+        warmup_steps=warmup_steps(spec.schedule, course.total_steps),
+    )
+    if cut := truncation(examples.train, spec.data.cutoff_len):
+        yield say("truncated", cut.text, "warn", **cut.data)

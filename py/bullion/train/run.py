@@ -1,0 +1,318 @@
+"""The steps of one job and everything that is due between them: logs, evaluations, checkpoints.
+
+The only holder of the job's step, its random streams and its report. What a step computes is the
+stepper's; which records it takes and at what rate is the course's.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from bullion.contract.recipe import TrainSpec
+from bullion.contract.worker import (
+    CheckpointEvent,
+    CheckpointRemovedEvent,
+    EvaluatedEvent,
+    Event,
+    Interruption,
+    MessageEvent,
+    ProgressEvent,
+)
+from bullion.data.examples import Examples
+from bullion.data.packing import join, micro_packs
+from bullion.models import lora
+from bullion.train import checkpoint as disk
+from bullion.train.evaluate import Best, Evaluation
+from bullion.train.meter import Meter, Pace, Reading
+from bullion.train.optimizer import Optimizer
+from bullion.train.report import Report
+from bullion.train.resume import Resumed
+from bullion.train.schedule import Course, learning_rate
+from bullion.train.step import Stepper
+
+LIVE_SECONDS = 1.0  # a progress event at least this often
+
+
+class Run:
+    """Iterate `steps`, then `conclude`, then call `leave`. `stopped` says whether somebody ended it."""
+
+    def __init__(
+        self,
+        spec: TrainSpec,
+        job_id: str,
+        device: torch.device,
+        model: Any,
+        stepper: Stepper,
+        optimizer: Optimizer,
+        examples: Examples,
+        course: Course,
+        fingerprint: dict[str, Any],
+        pack_tokens: int | None = None,
+    ) -> None:
+        self.spec, self.id, self.device = spec, job_id, device
+        self.model, self.stepper, self.optimizer = model, stepper, optimizer
+        self.examples, self.course = examples, course
+        self.fingerprint, self.pack_tokens = fingerprint, pack_tokens
+        self.output = Path(spec.output_dir)
+        self.factor = learning_rate(spec.schedule, spec.optimizer.learning_rate, course.total_steps)
+        self.report = Report(self.output, spec, course.total_steps)
+        self.saves = disk.Checkpoints(self.output, model, spec.model.name, spec.saving.total_limit)
+        self.best = Best()
+        self.stopped: Literal["cancel", "pause"] | None = None
+        self.seconds = 0.0
+        self._step = 0
+        self._asked = 0.0  # when numbers were last asked for
+        self._saved = 0  # the newest step whose checkpoint was begun
+        self._meter = Meter()
+        self._readings: deque[Reading] = deque()
+        self._progress: ProgressEvent | None = None
+        self._evaluated: EvaluatedEvent | None = None
+
+    def steps(self, interruption: Interruption, resumed: Resumed | None) -> Iterator[Event]:
+        """Every step, from the first or from where a checkpoint left off, with all that is due after it."""
+        disk.sweep(self.output)
+        self.report.start(resumed.state if resumed else None)
+        if resumed:
+            self._step = self._saved = resumed.step
+            self.best = Best(**resumed.state["bullion"]["best"])
+            disk.restore_randomness(resumed.randomness)
+        records, total = self.examples.train, self.course.total_steps
+        self._pace = Pace(
+            [
+                sum(len(records[i]) for i in self.course.records_of(step))
+                for step in range(1, total + 1)
+            ],
+            done=self._step,
+        )
+        began = time.monotonic()
+        try:
+            while self._step < total and not self._patience_is_over():
+                self.stopped = interruption() or self._take_step(interruption)
+                if self.stopped:
+                    break
+                yield from self._due(interruption)
+            yield from self._arrived(wait=True)
+            if self.stopped == "pause" and self._step > self._saved:
+                yield from self._save()
+            yield from self._on_disk(wait=True)
+            if self._patience_is_over():
+                yield self._early_stop()
+        finally:
+            self.seconds = time.monotonic() - began
+            self.saves.close()
+
+    def _take_step(self, interruption: Interruption) -> Literal["cancel"] | None:
+        """One optimiser step; a cancel between two micro-packs abandons it."""
+        step = self._step + 1
+        examples = [self.examples.train[i] for i in self.course.records_of(step)]
+        divisor = max(1, sum(example.trained_tokens for example in examples))
+        loss: Tensor | None = None
+        for part in micro_packs(examples, self.pack_tokens):
+            if loss is not None and interruption() == "cancel":
+                return "cancel"
+            share = self.stepper.accumulate(join(part).to(self.device), divisor)
+            loss = share if loss is None else loss + share
+        assert loss is not None
+        norm = self.optimizer.step(self.factor(step))
+        self._step = step
+        self._meter.add(loss)
+        if self._is_logged(step) or self._is_late():
+            self._readings.append(self._meter.read(step, norm))
+            self._asked = time.monotonic()
+        return None
+
+    def _is_logged(self, step: int) -> bool:
+        return step % self.spec.logging.steps == 0 or step in (1, self.course.total_steps)
+
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._asked >= LIVE_SECONDS
+
+    def _due(self, interruption: Interruption) -> Iterator[Event]:
+        yield from self._arrived()
+        yield from self._on_disk()
+        step, spec = self._step, self.spec
+        gained = False
+        if self.course.due(step, spec.evaluation.strategy, spec.evaluation.steps):
+            yield from self._evaluate(interruption)
+            if self.stopped:
+                return
+            gained = self.best.step == step and spec.evaluation.load_best_model_at_end
+        saving = spec.saving
+        last = step == self.course.total_steps and saving.strategy != "no"
+        if gained or last or self.course.due(step, saving.strategy, saving.steps):
+            yield from self._save()
+
+    def _arrived(self, wait: bool = False) -> Iterator[ProgressEvent]:
+        """The progress that has become known; with `wait` all there is, to the newest step."""
+        if wait and self._meter.pending:
+            self._readings.append(self._meter.read(self._step, self.optimizer.last_norm))
+        while self._readings and (wait or self._readings[0].ready()):
+            reading = self._readings.popleft()
+            losses, norm = reading.read()
+            self.report.losses(losses)
+            seconds, rate, left = self._pace.mark(reading.step)
+            self._progress = ProgressEvent(
+                self.id,
+                reading.step,
+                self.course.total_steps,
+                self.course.epoch_after(reading.step),
+                sum(losses) / len(losses),
+                self.factor(reading.step) * self.spec.optimizer.learning_rate,
+                norm,
+                self._pace.tokens(reading.step),
+                round(rate, 1),
+                round(seconds, 3),
+                round(left, 3),
+            )
+            self.report.progress(self._progress)
+            yield self._progress
+
+    def _evaluate(self, interruption: Interruption | None) -> Iterator[Event]:
+        yield from self._arrived(wait=True)
+        evaluation = Evaluation(
+            self.stepper,
+            self.examples.eval,
+            self.spec.length.eval_batch_size,
+            self.spec.evaluation.compute_accuracy,
+        )
+        for _ in evaluation.batches(self.device):
+            if interruption is not None and interruption() == "cancel":
+                self.stopped = "cancel"
+                return
+        loss, metrics = evaluation.result()
+        epoch = self.course.epoch_after(self._step)
+        self._evaluated = EvaluatedEvent(self.id, self._step, epoch, loss, metrics)
+        self.best.note(self._step, loss)
+        self.report.evaluated(self._evaluated, self._progress)
+        yield self._evaluated
+
+    def _save(self) -> Iterator[Event]:
+        """Begin a checkpoint of the newest step; the one before must be on disk first."""
+        yield from self._arrived(wait=True)
+        yield from self._on_disk(wait=True)
+        optimizer = None if self.spec.saving.only_model else self.optimizer.state()
+        epoch = self.course.epoch_after(self._step)
+        self.saves.begin(
+            disk.snapshot(self.model, optimizer, self._step, epoch, self._state(epoch))
+        )
+        self._saved = self._step
+
+    def _on_disk(self, wait: bool = False) -> Iterator[Event]:
+        """The checkpoint that has reached the disk, and those that had to go for it."""
+        done = self.saves.finished(wait)
+        if done is None:
+            return
+        metrics: dict[str, float] = {}
+        if self._evaluated is not None and self._evaluated.step == done.step:
+            metrics = {"eval_loss": self._evaluated.eval_loss, **self._evaluated.metrics}
+        yield CheckpointEvent(self.id, done.step, done.epoch, str(done.path), metrics)
+        for removed in self.saves.prune(self._best_path()):
+            yield CheckpointRemovedEvent(self.id, removed.step, str(removed.path))
+
+    def _best_path(self) -> Path | None:
+        if not self.spec.evaluation.load_best_model_at_end or self.best.step is None:
+            return None
+        return self.output / f"checkpoint-{self.best.step}"
+
+    def _patience_is_over(self) -> bool:
+        patience = self.spec.evaluation.early_stopping_steps
+        return patience is not None and self.best.without_gain >= patience
+
+    def _early_stop(self) -> MessageEvent:
+        text = (
+            f"Stopped after step {self._step}: {self.best.without_gain} evaluations brought no "
+            f"lower loss than {self.best.loss:.4f} at step {self.best.step}"
+        )
+        data = {"step": self._step, "best_step": self.best.step}
+        return MessageEvent(self.id, "early_stop", text, data=data)
+
+    def _state(self, epoch: float) -> dict[str, Any]:
+        own = {"fingerprint": self.fingerprint}
+        return self.report.state(self._step, epoch, self.best.state(), own)
+
+    def conclude(self) -> Iterator[Event]:
+        """After the last step: the best adapter, if that was asked for, and a last evaluation."""
+        best = self._best_path()
+        if best is not None and self.best.step != self._step and best.is_dir():
+            lora.restore_adapter(self.model, best)
+            text = f"The adapter is that of step {self.best.step}, whose eval_loss is the lowest"
+            yield MessageEvent(self.id, "best_model", text, data={"step": self.best.step})
+        known = self._evaluated.step if self._evaluated else None
+        if self.examples.eval and self._progress and (best is None and known != self._step):
+            yield from self._evaluate(None)
+
+    def leave(self, tokenizer: Any) -> dict[str, Any]:
+        """Write the adapter, the tokenizer and the reports into the output folder; returns the result."""
+        epoch = self.course.epoch_after(self._step)
+        state = self._state(epoch)
+        partial = self.output / "adapter.partial"
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            lora.save_adapter(self.model, partial, self.spec.model.name)
+            tokenizer.save_pretrained(str(partial))
+            for file in sorted(partial.iterdir()):
+                os.replace(file, self.output / file.name)
+            partial.rmdir()
+            results = self._results(epoch)
+            evaluated = {}
+            if self._evaluated:
+                evaluated = {"eval_loss": self._evaluated.eval_loss, **self._evaluated.metrics}
+            self.report.finish(results, evaluated, state)
+        except Exception as raised:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise disk.no_room(raised, self.output) or raised from raised
+        return {
+            "adapter": str(self.output),
+            "train_loss": results["train_loss"],
+            "steps": self._step,
+            "epochs": epoch,
+            "tokens": self._pace.tokens(self._step),
+            "trained_tokens": self._trained_tokens(),
+            "train_seconds": round(self.seconds, 3),
+            "tokens_per_second": round(
+                self._progress.tokens_per_second if self._progress else 0, 1
+            ),
+            "peak_memory_gb": round(peak_memory(self.device) / 1e9, 3),
+            **evaluated,
+        }
+
+    def _trained_tokens(self) -> int:
+        counts = [example.trained_tokens for example in self.examples.train]
+        steps = range(1, self._step + 1)
+        return sum(counts[i] for step in steps for i in self.course.records_of(step))
+
+    def _results(self, epoch: float) -> dict[str, Any]:
+        seconds = max(self.seconds, 1e-9)
+        parameters = sum(p.numel() for p in self.model.parameters())
+        embedded = self.model.get_base_model().get_input_embeddings().weight.numel()
+        tokens = self._pace.tokens(self._step)
+        total = self.course.total_steps
+        records = sum(len(self.course.records_of(step)) for step in range(1, total + 1))
+        return {
+            "epoch": epoch,
+            "num_input_tokens_seen": tokens,
+            "total_flos": float(6 * tokens * (parameters - embedded)),
+            "train_loss": self.report.loss_sum / max(self.report.steps_seen, 1),
+            "train_runtime": round(seconds, 4),
+            "train_samples_per_second": round(records / seconds, 3),
+            "train_steps_per_second": round(total / seconds, 3),
+        }
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at the highest: of the CUDA allocator, or resident in this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
