@@ -1,0 +1,82 @@
+"""Which tensor goes into which file: order, sizes, names. Holds no data.
+
+The order is the model's own (embedding, layers, norm, head), whatever the order of the base's
+files; the split is Hugging Face's, so that files come out with the sizes users know.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bullion.models.tensors import INDEX, TensorFolder, tensor_bytes
+
+Shape = tuple[torch.dtype, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file to write: name, and its tensors in order."""
+
+    name: str
+    tensors: dict[str, Shape]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of tensor data, header left out."""
+        return sum(tensor_bytes(shape, dtype) for dtype, shape in self.tensors.values())
+
+
+def plan_shards(
+    base: TensorFolder, model_order: list[str], dtype: torch.dtype | None, limit: int
+) -> list[Shard]:
+    """Shards of at most `limit` bytes of data (10^9 is a gigabyte); floating tensors as `dtype`."""
+    place = {name: i for i, name in enumerate(model_order)}
+    names = sorted(base.slots, key=lambda name: place.get(name, len(place)))  # stable: file order
+    shapes: dict[str, Shape] = {}
+    for name in names:
+        slot = base.slots[name]
+        cast = dtype is not None and slot.dtype.is_floating_point
+        shapes[name] = (dtype if cast and dtype is not None else slot.dtype, slot.shape)
+    groups = split({name: tensor_bytes(s, d) for name, (d, s) in shapes.items()}, limit)
+    return [
+        Shard(_file_name(i, len(groups)), {name: shapes[name] for name in group})
+        for i, group in enumerate(groups)
+    ]
+
+
+def split(sizes: dict[str, int], limit: int) -> list[list[str]]:
+    """Fill one shard after the other in order; a tensor above `limit` gets a shard of its own."""
+    groups: list[list[str]] = []
+    group: list[str] = []
+    filled = 0
+    for name, size in sizes.items():
+        if size > limit:
+            groups.append([name])
+            continue
+        if filled + size > limit:
+            groups.append(group)
+            group, filled = [], 0
+        group.append(name)
+        filled += size
+    return [*groups, group] if group else groups
+
+
+def write_index(folder: Path, shards: list[Shard]) -> None:
+    """model.safetensors.index.json, where there is more than one shard."""
+    if len(shards) < 2:
+        return
+    index = {
+        "metadata": {"total_size": sum(shard.nbytes for shard in shards)},
+        "weight_map": {name: shard.name for shard in shards for name in shard.tensors},
+    }
+    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _file_name(position: int, count: int) -> str:
+    if count == 1:
+        return "model.safetensors"
+    return f"model-{position + 1:05d}-of-{count:05d}.safetensors"
