@@ -29,15 +29,17 @@ const MODULE = "bullion.worker";
 export class WorkerClient {
   readonly #process: PythonProcess;
   readonly #pace: PumpPace;
+  readonly #startTimeoutMs: number;
   readonly #listeners = new Map<string, Listener>();
   readonly #ended = Promise.withResolvers<BullionError>();
   #over: BullionError | null = null;
   #pumping = false;
   #wake: (() => void) | null = null;
 
-  private constructor(process: PythonProcess, pace: PumpPace) {
+  private constructor(process: PythonProcess, pace: PumpPace, startTimeoutMs: number) {
     this.#process = process;
     this.#pace = pace;
+    this.#startTimeoutMs = startTimeoutMs;
     process.died.then(() => this.#end(process.deathOf("working")));
   }
 
@@ -54,7 +56,7 @@ export class WorkerClient {
       process.kill();
       throw error;
     }
-    return new WorkerClient(process, pace);
+    return new WorkerClient(process, pace, settings.startTimeoutMs);
   }
 
   get pid(): number | undefined {
@@ -79,7 +81,7 @@ export class WorkerClient {
       else return;
       this.#listeners.delete(READY);
     });
-    return promise;
+    return this.#process.within(promise, this.#startTimeoutMs, "the start of its libraries");
   }
 
   /** Submits work; its events go to `listener` until one of them is the last. */

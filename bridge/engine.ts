@@ -15,11 +15,9 @@ import type {
 } from "../contract/worker.ts";
 import { newId } from "../contract/ids.ts";
 import { Channel } from "./channel.ts";
-import { isLast, WorkerClient } from "./client.ts";
+import { isLast, type PumpPace, WorkerClient } from "./client.ts";
 import type { EngineDoor, EngineStatus, Generated } from "./doors.ts";
 import type { ProcessSettings } from "./process.ts";
-
-const PACE = { busyMs: 1, idleMs: 8 };
 
 /** A process that dies younger than this counts as failing to start; so many in a row end trying. */
 const QUICK_DEATH_MS = 15_000;
@@ -30,6 +28,7 @@ type EngineOpening = Extract<Opening, { role: "engine" }>;
 export class Engine implements EngineDoor {
   readonly #settings: ProcessSettings;
   readonly #opening: EngineOpening;
+  readonly #pace: PumpPace;
   readonly #loaded = new Map<string, ServedModel>();
   #starting: Promise<WorkerClient> | null = null;
   #client: WorkerClient | null = null;
@@ -38,9 +37,14 @@ export class Engine implements EngineDoor {
   #restarts = 0;
   #quickDeaths = 0;
 
-  constructor(settings: ProcessSettings, opening: EngineOpening) {
+  constructor(
+    settings: ProcessSettings,
+    opening: EngineOpening,
+    pace: PumpPace = { busyMs: 1, idleMs: 5 },
+  ) {
     this.#settings = settings;
     this.#opening = opening;
+    this.#pace = pace;
   }
 
   async load(model: ServedModel): Promise<Record<string, unknown>> {
@@ -132,7 +136,7 @@ export class Engine implements EngineDoor {
 
   async #start(): Promise<WorkerClient> {
     try {
-      const client = await WorkerClient.open(this.#opening, this.#settings, PACE);
+      const client = await WorkerClient.open(this.#opening, this.#settings, this.#pace);
       await client.ready();
       for (const model of this.#loaded.values()) {
         await this.#ask(client, { type: "load", id: newId("request"), model });

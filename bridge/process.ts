@@ -14,7 +14,8 @@ export interface ProcessSettings {
   python: string; // interpreter
   packagePath: string; // folder that holds the package `bullion`
   env: Record<string, string>;
-  callTimeoutMs: number;
+  callTimeoutMs: number; // one answer
+  startTimeoutMs: number; // from spawning to libraries loaded
   /** A line of the child's output, for the log. */
   log(line: string): void;
 }
@@ -27,6 +28,7 @@ export interface Exit {
 }
 
 const TAIL_LINES = 40;
+const LAST_WORDS_MS = 300;
 
 export class PythonProcess {
   readonly #child: ChildProcess;
@@ -50,7 +52,10 @@ export class PythonProcess {
       this.#note(String(error));
       end(null, null);
     });
-    child.on("exit", end);
+    // The last words arrive a little after the exit; a grandchild that keeps the pipes open must not
+    // make anybody wait for them.
+    child.on("exit", (code, signal) => setTimeout(() => end(code, signal), LAST_WORDS_MS));
+    child.on("close", end);
     for (const stream of [child.stdout, child.stderr]) {
       let rest = "";
       stream?.setEncoding("utf8");
@@ -85,10 +90,14 @@ export class PythonProcess {
       throw cannotStart(settings.python, process.#exit?.tail.join("\n"));
     }
     const opening = openFacade(child, module, (traceback) => settings.log(traceback));
-    const opened = await Promise.race([opening, process.#died]);
-    if ("tail" in opened) throw process.#deathOf("starting");
-    process.#facade = opened;
-    return process;
+    opening.catch(() => {});
+    try {
+      process.#facade = await process.within(opening, settings.startTimeoutMs, "its start");
+      return process;
+    } catch (error) {
+      process.kill();
+      throw error;
+    }
   }
 
   get pid(): number | undefined {
@@ -102,9 +111,13 @@ export class PythonProcess {
 
   /** Calls a function of the facade with one JSON value; returns its `ok`, checked by `schema`. */
   async call<T>(method: string, schema: z.ZodType<T>, argument?: unknown): Promise<T> {
-    if (this.#exit !== null || this.#facade === null) throw this.#deathOf(method);
+    if (this.#exit !== null || this.#facade === null) throw this.deathOf(method);
     const args = argument === undefined ? [] : [JSON.stringify(argument)];
-    const text = await this.#bounded(method, this.#facade.call(method, ...args));
+    const text = await this.within(
+      this.#facade.call(method, ...args),
+      this.#settings.callTimeoutMs,
+      method,
+    );
     const answer = Answer.safeParse(parseJson(text));
     if (!answer.success) throw malformed(method, text, answer.error);
     if ("error" in answer.data) throw BullionError.from(answer.data.error);
@@ -118,31 +131,28 @@ export class PythonProcess {
     if (this.#exit === null) this.#child.kill("SIGKILL");
   }
 
-  /** The typed error for work that this process can no longer do. */
-  deathOf(doing: string): BullionError {
-    return this.#deathOf(doing);
-  }
-
-  async #bounded(method: string, call: Promise<string>): Promise<string> {
-    call.catch(() => {}); // a call left behind by a timeout must not be an unhandled rejection
+  /** Waits for `work` until it is late or the process dead; then throws the typed error. */
+  async within<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
+    work.catch(() => {}); // work left behind by a timeout must not be an unhandled rejection
     const { promise: late, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() =>
-      reject(
-        new BullionError(
-          "python_timeout",
-          `Python did not answer ${method} within ${this.#settings.callTimeoutMs} ms`,
-        ),
-      ), this.#settings.callTimeoutMs);
+    const timer = setTimeout(
+      () =>
+        reject(new BullionError("python_timeout", `Python did not answer ${what} within ${ms} ms`)),
+      ms,
+    );
+    const dead = this.#died.then(() => {
+      throw this.deathOf(what);
+    });
+    dead.catch(() => {});
     try {
-      const first = await Promise.race([call, late, this.#died]);
-      if (typeof first !== "string") throw this.#deathOf(method);
-      return first;
+      return await Promise.race([work, late, dead]);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  #deathOf(doing: string): BullionError {
+  /** The typed error for work that this process can no longer do. */
+  deathOf(doing: string): BullionError {
     const exit = this.#exit;
     const how = exit?.signal ? `by ${exit.signal}` : `with exit code ${exit?.code ?? "unknown"}`;
     const last = (exit?.tail ?? this.#tail).filter((line) => line.trim() !== "").at(-1);

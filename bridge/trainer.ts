@@ -7,18 +7,22 @@
 import { asBullionError } from "../contract/errors.ts";
 import type { WorkerEvent } from "../contract/worker.ts";
 import { Channel } from "./channel.ts";
-import { isLast, WorkerClient } from "./client.ts";
+import { isLast, type PumpPace, WorkerClient } from "./client.ts";
 import type { RunningWork, TrainerDoor, TrainerWork } from "./doors.ts";
 import type { ProcessSettings } from "./process.ts";
 
-const PACE = { busyMs: 20, idleMs: 60 };
-
 export class Trainer implements TrainerDoor {
   readonly #settings: ProcessSettings;
+  readonly #pace: PumpPace;
   readonly #threads: number | null;
 
-  constructor(settings: ProcessSettings, threads: number | null = null) {
+  constructor(
+    settings: ProcessSettings,
+    pace: PumpPace = { busyMs: 20, idleMs: 100 },
+    threads: number | null = null,
+  ) {
     this.#settings = settings;
+    this.#pace = pace;
     this.#threads = threads;
   }
 
@@ -27,7 +31,7 @@ export class Trainer implements TrainerDoor {
     const opening = WorkerClient.open(
       { role: "trainer", threads: this.#threads },
       this.#settings,
-      PACE,
+      this.#pace,
     );
     let killed = false;
     const run = async () => {

@@ -21,6 +21,7 @@ export function settings(
     packagePath,
     env: { PATH: Deno.env.get("PATH") ?? "" },
     callTimeoutMs: 20_000,
+    startTimeoutMs: 60_000,
     log: (line) => lines.push(line),
     lines,
     ...more,

@@ -1,0 +1,96 @@
+/** What commands share of configuration: the options, and settings as core and bridge want them. */
+import type { PumpPace } from "../bridge/client.ts";
+import type { ProcessSettings } from "../bridge/process.ts";
+import { BullionError } from "../contract/errors.ts";
+import { loadServerConfig, type ServerConfig } from "../core/config/server.ts";
+import type { ServiceSettings } from "../core/service.ts";
+import { isAbsolute, join } from "node:path";
+import type { Given, Option } from "./command.ts";
+import { PROJECT } from "./project.ts";
+
+/** Options of every command that opens the service. */
+export const configOptions = {
+  data: { type: "string", value: "DIR", help: "data folder (default .bullion)" },
+  models: { type: "string", value: "FILE", help: "model aliases (default configs/models.yaml)" },
+  config: { type: "string", value: "FILE", help: "the server's YAML, see configs/server.yaml" },
+} satisfies Record<string, Option>;
+
+/** Flags win over BULLION_* over the file over defaults. */
+export function readConfig(given: Given, overrides: Record<string, unknown> = {}): ServerConfig {
+  const flag = (name: string) => given.text(name) ?? undefined;
+  return loadServerConfig({
+    file: given.text("config") ?? Deno.env.get("BULLION_CONFIG") ?? null,
+    env: withoutConfig(Deno.env.toObject()),
+    flags: {
+      host: flag("host"),
+      port: flag("port"),
+      data_dir: flag("data"),
+      models_file: flag("models"),
+      ...overrides,
+    },
+    cwd: given.cwd,
+  });
+}
+
+/** The text of the recipe that a command was given. */
+export async function readRecipeFile(given: Given): Promise<string> {
+  const name = given.positionals[0]!;
+  const path = isAbsolute(name) ? name : join(given.cwd, name);
+  try {
+    return await Deno.readTextFile(path);
+  } catch (cause) {
+    throw new BullionError(
+      "file_not_found",
+      `Cannot read ${name}: ${
+        (cause as Error).message
+      }. Name a YAML file, relative to ${given.cwd}`,
+      { cause },
+    );
+  }
+}
+
+export function processSettings(
+  python: string,
+  log: (line: string) => void,
+  bridge: { call_timeout_ms: number; start_timeout_ms: number } = {
+    call_timeout_ms: 30_000,
+    start_timeout_ms: 180_000,
+  },
+): ProcessSettings {
+  return {
+    python,
+    packagePath: `${PROJECT}/py`,
+    env: Deno.env.toObject(),
+    callTimeoutMs: bridge.call_timeout_ms,
+    startTimeoutMs: bridge.start_timeout_ms,
+    log,
+  };
+}
+
+/** The engine is asked often while it works, a trainer now and then. */
+export function paces(config: ServerConfig): { engine: PumpPace; trainer: PumpPace } {
+  const { engine_poll_ms, trainer_poll_ms } = config.bridge;
+  return {
+    engine: { busyMs: Math.min(1, engine_poll_ms), idleMs: engine_poll_ms },
+    trainer: { busyMs: Math.min(20, trainer_poll_ms), idleMs: trainer_poll_ms },
+  };
+}
+
+export function serviceSettings(config: ServerConfig, address: string | null): ServiceSettings {
+  return {
+    data: config.data_dir,
+    models: config.models_file,
+    modelscope: config.hub === "modelscope",
+    trust_remote_code: config.trust_remote_code,
+    address,
+    upload_bytes: config.limits.max_upload_bytes,
+    jobs: { gpu: config.jobs.gpu, cancel_grace_seconds: 2 },
+    engine: { max_models: config.engine.max_models },
+  };
+}
+
+/** BULLION_CONFIG names the file itself and is no setting in it. */
+function withoutConfig(env: Record<string, string>): Record<string, string> {
+  const { BULLION_CONFIG: _, ...rest } = env;
+  return rest;
+}

@@ -1,0 +1,67 @@
+/** `template FILE.yaml`: what a record becomes; trained tokens in colour, or ids and labels as JSON. */
+import { Trainer } from "../bridge/trainer.ts";
+import { BullionError } from "../contract/errors.ts";
+import type { Command } from "./command.ts";
+import { configOptions, processSettings, readConfig, readRecipeFile } from "./configuration.ts";
+import { openHere } from "./listening.ts";
+import { preparePython } from "./setup.ts";
+
+const TRAINED = "\x1b[32m";
+const PLAIN = "\x1b[2m";
+const RESET = "\x1b[0m";
+
+interface Encoded {
+  index: number;
+  input_ids: number[];
+  labels: number[];
+  pieces: string[]; // text of each token
+}
+
+export const template: Command = {
+  name: "template",
+  summary: "Show which tokens of a record are trained",
+  positionals: [{ name: "FILE.yaml", help: "a training recipe" }],
+  options: {
+    record: { type: "string", value: "N", help: "this record only (its index, from 0)" },
+    json: { type: "boolean", help: 'one line a record: {"index", "input_ids", "labels"}' },
+    ...configOptions,
+  },
+  async run(given) {
+    const text = await readRecipeFile(given);
+    const config = await readConfig(given);
+    const python = await preparePython();
+    const record = recordOf(given.text("record"));
+    const service = await openHere(config, python);
+    const origin = { kind: "command_line" as const, cwd: given.cwd };
+    try {
+      const spec = await service.jobs.encodeSpec({ text, origin, record });
+      const trainer = new Trainer(processSettings(python, (line) => console.error(line)));
+      for await (const event of trainer.start({ type: "encode", id: "template", spec }).events) {
+        if (event.type === "failed") throw BullionError.from(event.error);
+        if (event.type !== "encoded") continue;
+        const show = given.flag("json") ? asJson : asColours;
+        for (const encoded of event.records as unknown as Encoded[]) console.log(show(encoded));
+      }
+      return 0;
+    } finally {
+      await service.close();
+    }
+  },
+};
+
+function recordOf(text: string | null): number | null {
+  if (text === null) return null;
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new BullionError("invalid_arguments", `--record must be a number from 0, not ${text}`);
+}
+
+function asJson({ index, input_ids, labels }: Encoded): string {
+  return JSON.stringify({ index, input_ids, labels });
+}
+
+function asColours({ index, input_ids, labels, pieces }: Encoded): string {
+  const trained = labels.filter((label) => label !== -100).length;
+  const head = `record ${index}: ${input_ids.length} tokens, ${trained} trained`;
+  const body = pieces.map((piece, i) => (labels[i] === -100 ? PLAIN : TRAINED) + piece + RESET);
+  return `${head}\n${body.join("")}\n`;
+}
