@@ -33,7 +33,7 @@ from bullion.export.compare import LogitComparison, compare, steps_of
 from bullion.export.describe import describe
 from bullion.export.files import write_small_files
 from bullion.export.publish import check_target, publishing
-from bullion.export.shards import Shard, plan_shards, write_index
+from bullion.export.shards import Shard, ordered_shapes, plan_shards, write_index
 from bullion.export.streamed import StreamedModel, skeleton
 from bullion.export.weigh import WeightProof, weigh
 from bullion.models.fetch import allows_remote_code, local_folder
@@ -123,7 +123,7 @@ def _prepare(spec: ExportSpec) -> Plan:
         [Path(adapter) for adapter in spec.adapters], base, "lm_head.weight" not in base.slots
     )
     dtype = DTYPES.get(spec.dtype)
-    shards = plan_shards(base, list(model.state_dict()), dtype, spec.shard_bytes)
+    shards = plan_shards(ordered_shapes(base, list(model.state_dict()), dtype), spec.shard_bytes)
     gpu = spec.device == "auto" and torch.cuda.is_available()
     device = torch.device("cuda" if gpu else "cpu")
     return Plan(source, base, model, load_tokenizer(source), changes, dtype, shards, device)

@@ -30,17 +30,21 @@ class Shard:
         return sum(tensor_bytes(shape, dtype) for dtype, shape in self.tensors.values())
 
 
-def plan_shards(
-    base: TensorFolder, model_order: list[str], dtype: torch.dtype | None, limit: int
-) -> list[Shard]:
-    """Shards of at most `limit` bytes of data (10^9 is a gigabyte); floating tensors as `dtype`."""
+def ordered_shapes(
+    base: TensorFolder, model_order: list[str], dtype: torch.dtype | None
+) -> dict[str, Shape]:
+    """The base's tensors in the model's order, floating ones as `dtype` (None: as they are)."""
     place = {name: i for i, name in enumerate(model_order)}
-    names = sorted(base.slots, key=lambda name: place.get(name, len(place)))  # stable: file order
     shapes: dict[str, Shape] = {}
-    for name in names:
+    for name in sorted(base.slots, key=lambda name: place.get(name, len(place))):
         slot = base.slots[name]
-        cast = dtype is not None and slot.dtype.is_floating_point
-        shapes[name] = (dtype if cast and dtype is not None else slot.dtype, slot.shape)
+        cast = dtype if dtype is not None and slot.dtype.is_floating_point else slot.dtype
+        shapes[name] = (cast, slot.shape)
+    return shapes
+
+
+def plan_shards(shapes: dict[str, Shape], limit: int) -> list[Shard]:
+    """Shards of at most `limit` bytes of data; 10^9 bytes are a gigabyte."""
     groups = split({name: tensor_bytes(s, d) for name, (d, s) in shapes.items()}, limit)
     return [
         Shard(_file_name(i, len(groups)), {name: shapes[name] for name in group})

@@ -131,12 +131,18 @@ class TensorFileWriter:
     """Writes one safetensors file, tensor after tensor in the order of `shapes`.
 
     A context manager; the file is complete and synced when the block ends without an error, and
-    `sha256` is then the file's. Hashing runs beside the writing.
+    `sha256` is then the file's (hashing runs beside the writing). Without `durable` it is neither
+    synced nor hashed: for what can be made again.
     """
 
     sha256: str
 
-    def __init__(self, file: Path, shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]]) -> None:
+    def __init__(
+        self,
+        file: Path,
+        shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]],
+        durable: bool = True,
+    ) -> None:
         header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
         offset = 0
         for name, (dtype, shape) in shapes.items():
@@ -150,6 +156,7 @@ class TensorFileWriter:
         text = json.dumps(header, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)
         self._waiting = list(shapes.items())
+        self._durable = durable
         self._digest = hashlib.sha256()
         self._hashing = ThreadPoolExecutor(1)
         self._stream = file.open("wb")
@@ -167,6 +174,9 @@ class TensorFileWriter:
         self._append(raw.numpy().data)
 
     def _append(self, data: bytes | memoryview) -> None:
+        if not self._durable:
+            self._stream.write(data)
+            return
         hashed = self._hashing.submit(self._digest.update, data)
         self._stream.write(data)
         hashed.result()
@@ -182,8 +192,9 @@ class TensorFileWriter:
                 if self._waiting:
                     raise AssertionError(f"{self._waiting[0][0]} was never written")
                 self._stream.flush()
-                os.fsync(self._stream.fileno())
-                self.sha256 = self._digest.hexdigest()
+                if self._durable:
+                    os.fsync(self._stream.fileno())
+                    self.sha256 = self._digest.hexdigest()
         finally:
             self._hashing.shutdown()
             self._stream.close()
