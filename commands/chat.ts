@@ -18,7 +18,7 @@ export const chat: Command = {
   },
   async run(given) {
     const text = await readRecipeFile(given);
-    const config = await readConfig(given);
+    const config = readConfig(given);
     const recipe = readRecipe(text, "chat");
     for (const { key, reason } of recipe.notes) console.error(`${key}: ${reason}`);
     const python = await preparePython();

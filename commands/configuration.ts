@@ -3,7 +3,6 @@ import type { PumpPace } from "../bridge/client.ts";
 import type { ProcessSettings } from "../bridge/process.ts";
 import { BullionError } from "../contract/errors.ts";
 import { loadServerConfig, type ServerConfig } from "../core/config/server.ts";
-import type { ServiceSettings } from "../core/service.ts";
 import { isAbsolute, join } from "node:path";
 import type { Given, Option } from "./command.ts";
 import { PROJECT } from "./project.ts";
@@ -73,19 +72,6 @@ export function paces(config: ServerConfig): { engine: PumpPace; trainer: PumpPa
   return {
     engine: { busyMs: Math.min(1, engine_poll_ms), idleMs: engine_poll_ms },
     trainer: { busyMs: Math.min(20, trainer_poll_ms), idleMs: trainer_poll_ms },
-  };
-}
-
-export function serviceSettings(config: ServerConfig, address: string | null): ServiceSettings {
-  return {
-    data: config.data_dir,
-    models: config.models_file,
-    modelscope: config.hub === "modelscope",
-    trust_remote_code: config.trust_remote_code,
-    address,
-    upload_bytes: config.limits.max_upload_bytes,
-    jobs: { gpu: config.jobs.gpu, cancel_grace_seconds: 2 },
-    engine: { max_models: config.engine.max_models },
   };
 }
 

@@ -29,7 +29,7 @@ export const doctor: Command = {
       findings.push({ state: "ok", what: `Python interpreter ${python}` });
       findings.push(...await machineFindings(python));
     }
-    const config = await readConfig(given);
+    const config = readConfig(given);
     findings.push(...await modelFindings(config.models_file));
     for (const { state, what, advice } of findings) {
       const mark = { ok: "✓", note: "·", missing: "✗" }[state];

@@ -12,7 +12,7 @@ export const exportModel: Command = {
   options: configOptions,
   async run(given) {
     const text = await readRecipeFile(given);
-    const config = await readConfig(given);
+    const config = readConfig(given);
     const python = await preparePython();
     const job = await runJob("export", text, given.cwd, config, python) as ExportJob;
     console.log(`Model:         ${job.export_dir ?? job.path}`);

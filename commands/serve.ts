@@ -15,7 +15,7 @@ export const serve: Command = {
     ...configOptions,
   },
   async run(given) {
-    const config = await readConfig(given);
+    const config = readConfig(given);
     const python = await preparePython();
     const listening = await listen(config, python);
     console.error(`Bullion listens on ${listening.url} (data in ${config.data_dir})`);

@@ -28,7 +28,7 @@ export const template: Command = {
   },
   async run(given) {
     const text = await readRecipeFile(given);
-    const config = await readConfig(given);
+    const config = readConfig(given);
     const python = await preparePython();
     const record = recordOf(given.text("record"));
     const service = await openHere(config, python);

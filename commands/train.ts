@@ -12,7 +12,7 @@ export const train: Command = {
   options: configOptions,
   async run(given) {
     const text = await readRecipeFile(given);
-    const config = await readConfig(given);
+    const config = readConfig(given);
     const python = await preparePython();
     const job = await runJob("train", text, given.cwd, config, python) as FineTuningJob;
     console.log(`Adapter:  ${job.output_dir ?? job.path}`);
