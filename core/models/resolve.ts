@@ -45,19 +45,20 @@ export class Resolver {
 
   /**
    * Throws `model_not_found`, `model_not_ready` (an output that holds only checkpoints) or
-   * `path_outside_data_folder`. `trustRemoteCode` is what the operator allows and the user asked for.
+   * `path_outside_data_folder`. `trustRemoteCode` is what the operator allows and the user asked for;
+   * `remote: false` refuses what only a hub could know.
    */
   resolve(
     name: string,
     origin: Origin,
-    { trustRemoteCode = false, param = "model" } = {},
+    { trustRemoteCode = false, param = "model", remote = true } = {},
   ): ResolvedModel {
     const local = [
       this.#ownId(name, param),
       ...this.#published(name, origin, param),
       this.#alias(name),
     ].filter((meaning) => meaning !== null);
-    const meanings = local.length > 0 ? local : [this.#onHub(name, origin, param)];
+    const meanings = local.length > 0 ? local : [this.#onHub(name, origin, param, remote)];
     const [first, ...others] = meanings as [Meaning, ...Meaning[]];
     const base = { ...first.base, trust_remote_code: trustRemoteCode };
     return {
@@ -151,9 +152,9 @@ export class Resolver {
     return { base, adapter: null, because: `the file of model names says so of ${called}` };
   }
 
-  #onHub(name: string, origin: Origin, param: string): Meaning {
+  #onHub(name: string, origin: Origin, param: string, remote: boolean): Meaning {
     if (origin.kind === "rest") inside(this.#parts.folder, name, param);
-    if (!/^[\w.-]+\/[\w.-]+$/.test(name) || name.startsWith(".")) {
+    if (!remote || !/^[\w.-]+\/[\w.-]+$/.test(name) || name.startsWith(".")) {
       const local = origin.kind === "rest"
         ? "in the data folder"
         : `at ${resolvePath(origin.cwd, name)}`;
@@ -161,7 +162,8 @@ export class Resolver {
         name,
         param,
         `no model of this service, no folder with a model ${local} and no name in the file of ` +
-          "model names is called so, and it has not the form organisation/model of a hub",
+          "model names is called so" +
+          (remote ? ", and it has not the form organisation/model of a hub" : ""),
       );
     }
     const hub = this.#parts.modelscope ? "modelscope" : "huggingface";

@@ -11,30 +11,26 @@ import { z } from "zod";
 import { BullionError } from "../../contract/errors.ts";
 
 const Holder = z.object({ pid: z.int(), address: z.string().nullable() });
-export type Holder = z.infer<typeof Holder>;
+type Holder = z.infer<typeof Holder>;
 
-/** What `data_folder_in_use` carries as its cause: where to hand the work to. */
-export class FolderInUse extends BullionError {
-  readonly holder: Holder | null;
-
-  constructor(folder: string, holder: Holder | null) {
-    const who = holder === null
-      ? "another process"
-      : `process ${holder.pid}` + (holder.address ? `, which listens on ${holder.address}` : "");
-    super(
-      "data_folder_in_use",
-      `Cannot use the data folder ${folder} as ${who} holds it: ` +
-        "ask that service, stop it, or choose another folder with --data",
-    );
-    this.holder = holder;
-  }
+/** `param` is the address of the holder, to hand the work to; null where it listens nowhere. */
+function inUse(folder: string, holder: Holder | null): BullionError {
+  const who = holder === null
+    ? "another process"
+    : `process ${holder.pid}` + (holder.address ? `, which listens on ${holder.address},` : "");
+  return new BullionError(
+    "data_folder_in_use",
+    `Cannot use the data folder ${folder} as ${who} holds it: ` +
+      "ask that service, stop it, or choose another folder with --data",
+    { param: holder?.address ?? null },
+  );
 }
 
 export class FolderLock {
   readonly #folder: string;
   readonly #sqlite: DatabaseSync;
 
-  /** Takes the lock or throws `FolderInUse`. */
+  /** Takes the lock or throws `data_folder_in_use`. */
   constructor(folder: string, address: string | null) {
     this.#folder = folder;
     this.#sqlite = new DatabaseSync(join(folder, "lock"));
@@ -44,7 +40,7 @@ export class FolderLock {
     } catch (error) {
       this.#sqlite.close();
       if (!/locked|busy/.test(String(error))) throw error;
-      throw new FolderInUse(folder, readHolder(folder));
+      throw inUse(folder, readHolder(folder));
     }
     this.announce(address);
   }

@@ -75,6 +75,16 @@ export class UploadRows<T extends keyof Tables> {
     return this.#database.get(`SELECT * FROM ${this.#table} WHERE ${this.#key} = ?`, key);
   }
 
+  byId(id: string): Tables[T] | undefined {
+    return this.#database.get(`SELECT * FROM ${this.#table} WHERE id = ?`, id);
+  }
+
+  keys(): string[] {
+    return this.#database.all<{ key: string }>(
+      `SELECT ${this.#key} AS key FROM ${this.#table} ORDER BY rowid`,
+    ).map(({ key }) => key);
+  }
+
   /** Throws `file_not_found`, `dataset_not_found` or `document_not_found`. */
   get(key: string, param: string = this.#key): Tables[T] {
     const row = this.find(key);

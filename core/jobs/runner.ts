@@ -1,0 +1,161 @@
+/**
+ * Runs one job in one trainer process: starts it, writes down what it says, ends it when asked.
+ *
+ * Owns the process for as long as it lives. Which job comes next is the queue's matter, what becomes
+ * of a result is core/jobs/results; a job's state is the ledger's alone.
+ */
+import type { RunningWork, TrainerDoor, TrainerWork } from "../../bridge/doors.ts";
+import { asBullionError } from "../../contract/errors.ts";
+import type { WorkerEvent } from "../../contract/worker.ts";
+import type { Ledger } from "./ledger.ts";
+import { hasEnded } from "./lifecycle.ts";
+import type { Plan } from "./plan.ts";
+
+/** Room on the device: the engine may have to leave it while a job runs. */
+export interface Device {
+  /** Makes room before a process starts. The returned function gives the device back. */
+  take(jobId: string): Promise<() => void>;
+  /** A trainer process has said what machine it is on. */
+  seen(machine: Record<string, unknown>): void;
+}
+
+export interface RunnerParts {
+  trainer: TrainerDoor;
+  ledger: Ledger;
+  device: Device;
+  /** The work for an attempt, and the checkpoint it goes on from. May throw a refusal. */
+  prepare(plan: Plan): Promise<{ work: TrainerWork; step: number | null }>;
+  /** Publishes a finished job and appends `succeeded`. */
+  succeed(plan: Plan, result: Record<string, unknown>): void;
+  /** After a job has ended or been set aside without a result. */
+  setAside(plan: Plan): void;
+  /** How long a process that was asked to end may take, in milliseconds. */
+  grace: { cancel: number; pause: number; close: number };
+}
+
+type Wish = "cancel" | "pause" | "close";
+
+interface Current {
+  plan: Plan;
+  work: RunningWork | null; // null until a process is started
+  wish: Wish | null;
+}
+
+export class Runner {
+  readonly #parts: RunnerParts;
+  #current: Current | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(parts: RunnerParts) {
+    this.#parts = parts;
+  }
+
+  get jobId(): string | null {
+    return this.#current?.plan.id ?? null;
+  }
+
+  /** Runs a queued job until it has ended, paused or been interrupted. Never throws. */
+  async run(plan: Plan): Promise<void> {
+    const current: Current = { plan, work: null, wish: null };
+    this.#current = current;
+    let giveBack = () => {};
+    try {
+      giveBack = await this.#parts.device.take(plan.id);
+      if (current.wish === null) await this.#attempt(current);
+    } catch (thrown) {
+      this.#fail(plan, asBullionError(thrown));
+    } finally {
+      clearTimeout(this.#timer);
+      current.work?.kill();
+      this.#current = null;
+      giveBack();
+    }
+  }
+
+  /** Asks the job that runs to end; it is killed when its grace is over. */
+  async stop(wish: Wish): Promise<void> {
+    const current = this.#current;
+    if (!current) return;
+    // What a user asked for first stays; only a cancel overrides a pause.
+    if (current.wish !== null && !(current.wish === "pause" && wish === "cancel")) return;
+    current.wish = wish;
+    const { ledger, grace } = this.#parts;
+    const { plan, work } = current;
+    if (!work) return this.#stopped(plan, wish);
+    if (wish !== "close" && !hasEnded(ledger.state(plan.id).status)) {
+      ledger.append(plan.id, { type: "stop_requested", how: wish });
+    }
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => work.kill(), grace[wish]);
+    // Ending with the service is a pause for the process: it writes a checkpoint if it can.
+    await work.stop(wish === "cancel" ? "cancel" : "pause").catch(() => work.kill());
+  }
+
+  async #attempt(current: Current): Promise<void> {
+    const { ledger, trainer, prepare } = this.#parts;
+    const { plan } = current;
+    const { work, step } = await prepare(plan);
+    if (current.wish !== null) return;
+    const resume_from = work.type === "train" ? work.spec.resume_from : null;
+    const attempt = ledger.state(plan.id).attempts + 1;
+    ledger.append(plan.id, { type: "started", attempt, resume_from, resume_step: step });
+    current.work = trainer.start(work);
+    for await (const event of current.work.events) {
+      if (this.#handle(current, event)) return;
+    }
+    // Read through the object: a wish may have come while the events did.
+    if (this.#current?.wish) return this.#stopped(plan, this.#current.wish);
+    throw new Error("the trainer process ended without a last word");
+  }
+
+  /** Writes down one event. True when it was the last one. */
+  #handle({ plan, wish }: Current, event: WorkerEvent): boolean {
+    const { ledger, device, succeed } = this.#parts;
+    switch (event.type) {
+      case "ready":
+        device.seen(event.machine);
+        return false;
+      case "message":
+      case "progress":
+      case "evaluated":
+      case "checkpoint":
+      case "checkpoint_removed": {
+        const { id: _, ...body } = event;
+        ledger.append(plan.id, body);
+        return false;
+      }
+      case "finished":
+        succeed(plan, event.result);
+        return true;
+      case "stopped":
+        this.#stopped(plan, wish ?? event.how);
+        return true;
+      case "failed":
+        // A process that was killed after its grace dies with a cause that is ours, not the job's.
+        if (wish === null) this.#fail(plan, event.error);
+        else this.#stopped(plan, wish);
+        return true;
+      default:
+        return false; // words of other kinds of work
+    }
+  }
+
+  #stopped(plan: Plan, wish: Wish): void {
+    const { ledger, setAside } = this.#parts;
+    const why = "the service was stopped";
+    // Before a process was started the job is still queued, and stays so for the next start.
+    if (wish === "close" && ledger.state(plan.id).status !== "running") return;
+    if (wish === "cancel") ledger.append(plan.id, { type: "cancelled" });
+    else if (wish === "pause") ledger.append(plan.id, { type: "paused" });
+    else ledger.append(plan.id, { type: "interrupted", why });
+    setAside(plan);
+  }
+
+  #fail(plan: Plan, error: { code: string; message: string; param: string | null }): void {
+    const { ledger, setAside } = this.#parts;
+    if (hasEnded(ledger.state(plan.id).status)) return;
+    const { code, message, param } = error;
+    ledger.append(plan.id, { type: "failed", error: { code, message, param } });
+    setAside(plan);
+  }
+}
