@@ -33,12 +33,6 @@ const RULES: Rule[] = [
     broken: (keys) => !keys.model_name_or_path,
   },
   {
-    key: "template",
-    message: "is missing; write template: llama3",
-    scopes: RUN,
-    broken: (_, written) => !written.template,
-  },
-  {
     key: "do_train",
     message: "is not true, so nothing would be trained; write do_train: true",
     scopes: ["train"],
@@ -55,12 +49,6 @@ const RULES: Rule[] = [
     message: "is not true, so nothing would be predicted; write do_predict: true",
     scopes: ["predict"],
     broken: (keys) => !keys.do_predict && !keys.do_train,
-  },
-  {
-    key: "output_dir",
-    message: "is missing; name the folder for the results",
-    scopes: RUN,
-    broken: (keys) => !keys.output_dir,
   },
   {
     key: "export_dir",
@@ -151,6 +139,12 @@ const RULES: Rule[] = [
     message: "needs the base's exact weights; take quantization_bit out",
     scopes: RUN,
     broken: (keys) => keys.pissa_init && keys.quantization_bit !== null,
+  },
+  {
+    key: "pissa_init",
+    message: "and use_dora are two starts of one adapter; keep one of them",
+    scopes: RUN,
+    broken: (keys) => keys.pissa_init && keys.use_dora,
   },
   {
     key: "create_new_adapter",

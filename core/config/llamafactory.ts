@@ -98,6 +98,10 @@ function recipeFrom(entries: WrittenKey[], scope: Scope, faults: Faults): Recipe
       faults.add(key, lines.get(key) ?? null, message);
     }
   }
+  if ((scope === "train" || scope === "predict") && !keys.template) {
+    const reason = "is missing: the chat template of the base's tokenizer is used";
+    notes.push({ key: "template", reason });
+  }
   faults.raise("invalid_recipe", `${SCOPE_NAMES[scope]}'s YAML`);
   return { scope, written: readable, keys, notes };
 }

@@ -182,7 +182,8 @@ export function resumption(keys: Values): Resumption {
   return { kind: wish === false || keys.overwrite_output_dir ? "fresh" : "last_if_any" };
 }
 
-const DEFAULT_TEMPLATE = "llama3";
+/** The chat template that the base's tokenizer brings. */
+const DEFAULT_TEMPLATE = "default";
 
 const DTYPES = { auto: "auto", float16: "fp16", bfloat16: "bf16", float32: "fp32" } as const;
 

@@ -27,7 +27,7 @@ export const FINETUNING_KEYS = {
   pissa_iter: key(
     integer(),
     16,
-    noEffect("the PiSSA start is computed by an exact decomposition, not by iteration"),
+    refused("the PiSSA start takes 16 iterations, LLaMA-Factory's default"),
   ),
   pissa_convert: key(
     boolean,

@@ -144,7 +144,7 @@ export const MODEL_KEYS = {
   offload_folder: key(text, "offload", noEffect("weights are not offloaded to disk")),
   use_kv_cache: key(boolean, true, noEffect("generation always keeps its keys and values")),
   print_param_status: key(boolean, false, noEffect("the first event counts the parameters")),
-  fp8: key(boolean, false, refused("write compute_dtype: fp8, which is measured against bf16")),
+  fp8: key(boolean, false, refused("the base is computed in bf16, fp16 or fp32")),
   fp8_backend: key(text, "auto", noEffect("there is one way to compute in fp8 here")),
   fp8_enable_fsdp_float8_all_gather: key(boolean, false, noEffect("there is no FSDP here")),
 

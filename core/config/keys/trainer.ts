@@ -73,7 +73,7 @@ export const TRAINER_KEYS = {
   num_train_epochs: key(float({ above: 0 }), 3, honoured("train")),
   max_steps: key(integer(), -1, honoured("train")),
 
-  learning_rate: key(float({ min: 0 }), 5e-5, honoured("train")),
+  learning_rate: key(float({ above: 0 }), 5e-5, honoured("train")),
   lr_scheduler_type: key(scheduler, "linear", honoured("train")),
   lr_scheduler_kwargs: key(orNull(mapping), null, honoured("train")),
   warmup_ratio: key(float({ min: 0, max: 1 }), 0, honoured("train")),
