@@ -1,0 +1,1 @@
+"""Serving: many streams over one resident base. Knows no HTTP, no bridge and no thread."""

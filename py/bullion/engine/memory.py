@@ -1,0 +1,51 @@
+"""How much memory there is, and how much of it a base's weights and KV pages may take."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from bullion.contract.worker import EngineOpening
+from bullion.models.llama import LlamaShape
+
+_CPU_SHARE = 0.25  # of the free memory, for KV pages: others live on this machine too
+_CUDA_SHARE = 0.5  # of what is left beside the weights: a second base must still fit
+
+
+def free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        return torch.cuda.mem_get_info()[0]
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    except (ValueError, OSError):
+        return 1 << 62  # not told on this system
+
+
+def weight_bytes(shape: LlamaShape, dtype: torch.dtype) -> int:
+    """What loading takes at its peak, roughly: the weights and one layer twice."""
+    return int(shape.parameters * dtype.itemsize * 1.05)
+
+
+def page_bytes(shape: LlamaShape, dtype: torch.dtype, page_tokens: int) -> int:
+    """Keys and values of one page in all layers."""
+    return 2 * shape.layers * shape.kv_size * page_tokens * dtype.itemsize
+
+
+def kv_pages(
+    shape: LlamaShape,
+    dtype: torch.dtype,
+    page_tokens: int,
+    opening: EngineOpening,
+    device: torch.device,
+) -> int:
+    """Pages to set aside: as many as `kv_memory_gb` (10^9 bytes) holds, or a share of what is free,
+    but never more than all running sequences could fill."""
+    one = page_bytes(shape, dtype, page_tokens)
+    if opening.kv_memory_gb is not None:
+        budget = opening.kv_memory_gb * 1e9
+    else:
+        budget = free_bytes(device) * (_CUDA_SHARE if device.type == "cuda" else _CPU_SHARE)
+    useful = opening.max_running * -(-shape.max_positions // page_tokens)
+    return max(2, min(int(budget // one), useful) + 1)  # and the page that nobody gets

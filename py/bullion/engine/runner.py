@@ -1,0 +1,182 @@
+"""Carries a plan out: KV memory, batches, forward passes, sampling. The CPU's runner.
+
+It owns the tensors of one base and nothing of requests. `launch` starts a step and `read` waits for
+its tokens; on the CPU the work is done when launch returns, on CUDA (graphs.py) it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Many
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from bullion.engine.adapters import AdapterSite
+from bullion.engine.attention import Span
+from bullion.engine.forward import Batch, Llama
+from bullion.engine.linear import LoraRows
+from bullion.engine.logprobs import Scores, score
+from bullion.engine.sampling import choose
+from bullion.engine.scheduler import Piece, Plan
+from bullion.engine.sequence import Sequence
+from bullion.models.llama import LlamaWeights
+
+_LOGIT_ROWS = 256  # prompt positions scored at once: rows × vocabulary in fp32
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A sequence's new token; `scores` row `row` is about it, where it was asked for."""
+
+    sequence: Sequence
+    token: int
+    scores: Scores | None
+    row: int
+
+
+@dataclass(frozen=True)
+class PromptScored:
+    """Scores of the prompt tokens from `start` on."""
+
+    sequence: Sequence
+    start: int
+    scores: Scores
+
+
+@dataclass
+class Result:
+    """What a step brought, on the host."""
+
+    prompts: list[PromptScored] = field(default_factory=list)
+    prefilled: list[Sequence] = field(default_factory=list)  # prompts that are complete now
+    sampled: list[Sampled] = field(default_factory=list)
+
+
+class Launched(Protocol):
+    def read(self) -> Result: ...
+
+
+class Runner(Protocol):
+    """`lag`: steps that may be launched before the first one's tokens are read."""
+
+    lag: int
+
+    def launch(self, plan: Plan) -> Launched: ...
+    def site(self, layer: int, kind: str) -> AdapterSite: ...
+
+
+@dataclass(frozen=True)
+class _Done:
+    result: Result
+
+    def read(self) -> Result:
+        return self.result
+
+
+class CpuRunner:
+    """One forward pass a step over all its rows, prompts and decoding sequences together."""
+
+    lag = 0
+
+    def __init__(self, weights: LlamaWeights, pages: int, page_tokens: int) -> None:
+        shape = weights.shape
+        self._model = Llama(weights)
+        self._page_tokens = page_tokens
+        size = (shape.layers, 2, pages, page_tokens, shape.kv_heads, shape.head_dim)
+        self._cache = torch.empty(size, dtype=torch.float32)
+
+    def site(self, layer: int, kind: str) -> AdapterSite:
+        return self._model.site(layer, kind)
+
+    @torch.inference_mode()
+    def launch(self, plan: Plan) -> Launched:
+        for sequence, pages in plan.park:
+            sequence.parked = self._cache[:, :, pages]  # indexing by a list copies
+        for sequence in plan.restore:
+            kept = sequence.parked.shape[2]
+            self._cache[:, :, sequence.pages[:kept]] = sequence.parked
+            sequence.parked = None
+        work = list(plan.pieces)
+        work += [Piece(s, s.computed - 1, s.computed, True) for s in plan.decode]
+        result = Result(prefilled=[piece.sequence for piece in plan.pieces if piece.last])
+        if work:
+            self._compute(work, result)
+        return _Done(result)
+
+    def _compute(self, work: list[Piece], result: Result) -> None:
+        batch = self._batch(work)
+        hidden = self._model.hidden(batch, self._cache)
+        drawing: list[Sequence] = []
+        rows: list[int] = []
+        for piece, span in zip(work, batch.spans, strict=True):
+            sequence = piece.sequence
+            if sequence.prompt_logprobs and piece.start < sequence.prompt_length:
+                result.prompts += self._score_prompt(piece, hidden[span.start : span.end])
+            if piece.last and sequence.max_new > 0:
+                drawing.append(sequence)
+                rows.append(span.end - 1)
+        if not drawing:
+            return
+        logits = self._model.logits(hidden[rows])
+        tokens = choose(logits, [sequence.choosing for sequence in drawing])
+        wanted = [s.alternatives for s in drawing if s.alternatives is not None]
+        scores = score(logits, tokens, max(wanted)) if wanted else None
+        for row, (sequence, token) in enumerate(zip(drawing, tokens.tolist(), strict=True)):
+            about = scores if sequence.alternatives is not None else None
+            result.sampled.append(Sampled(sequence, token, about, row))
+
+    def _score_prompt(self, piece: Piece, hidden: Tensor) -> list[PromptScored]:
+        """Each row predicts the next token; the last row of the prompt predicts an answer's."""
+        sequence = piece.sequence
+        end = min(piece.end, sequence.prompt_length - 1)
+        found = []
+        for start in range(piece.start, end, _LOGIT_ROWS):
+            stop = min(end, start + _LOGIT_ROWS)
+            logits = self._model.logits(hidden[start - piece.start : stop - piece.start])
+            targets = torch.tensor(sequence.tokens[start + 1 : stop + 1])
+            scores = score(logits, targets, sequence.alternatives or 0)
+            found.append(PromptScored(sequence, start + 1, scores))
+        return found
+
+    def _batch(self, work: list[Piece]) -> Batch:
+        tokens: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        spans: list[Span] = []
+        per_page = self._page_tokens
+        for piece in work:
+            pages = piece.sequence.pages
+            start = len(tokens)
+            tokens += piece.sequence.tokens[piece.start : piece.end]
+            positions += range(piece.start, piece.end)
+            slots += [
+                pages[at // per_page] * per_page + at % per_page
+                for at in range(piece.start, piece.end)
+            ]
+            held = torch.tensor(pages[: -(-piece.end // per_page)])
+            spans.append(Span(start, len(tokens), piece.end, held))
+        lora = lora_rows([(s.start, s.end) for s in spans], [p.sequence.slot for p in work])
+        return Batch(
+            torch.tensor(tokens), torch.tensor(positions), torch.tensor(slots), spans, lora
+        )
+
+
+def lora_rows(spans: Many[tuple[int, int]], slots: Many[int | None]) -> LoraRows | None:
+    """The rows of each adapter; None when nobody uses one."""
+    used = dict.fromkeys(slot for slot in slots if slot is not None)
+    if not used:
+        return None
+    if len(used) == 1 and None not in slots:
+        return LoraRows([(next(iter(used)), None)])
+    groups: list[tuple[int, Tensor | None]] = []
+    for slot in used:
+        rows = [
+            row
+            for (start, end), own in zip(spans, slots, strict=True)
+            if own == slot
+            for row in range(start, end)
+        ]
+        groups.append((slot, torch.tensor(rows)))
+    return LoraRows(groups)
