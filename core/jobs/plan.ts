@@ -19,7 +19,7 @@ import { isEmbedded } from "../models/embedded.ts";
 import type { Origin, Resolver } from "../models/resolve.ts";
 import { inside } from "../store/paths.ts";
 import type { Store } from "../store/store.ts";
-import { locateDatasets, locateFiles, type Sources } from "./data.ts";
+import { canonicalFiles, locateDatasets, locateFiles, type Sources } from "./data.ts";
 import { assertFree, placeOf, startingPoint } from "./place.ts";
 
 export type Keys = Recipe["keys"];
@@ -27,6 +27,7 @@ export type Keys = Recipe["keys"];
 interface Common {
   id: string;
   origin: Origin;
+  text: string | null; // the YAML as it came; null for a request in OpenAI's form
   keys: Keys;
   notes: Note[];
   model: ResolvedModel;
@@ -48,6 +49,8 @@ export interface TrainPlan extends Common {
 export interface ExportPlan extends Common {
   kind: "export";
   adapters: ResolvedModel[];
+  /** Canonical files that the adapters were trained on, as far as they are known: for the probes. */
+  trainedOn: string[];
 }
 
 export type Plan = TrainPlan | ExportPlan;
@@ -81,7 +84,7 @@ export function planYamlTraining(text: string, origin: Origin, planning: Plannin
     learning_rate_multiplier: 1,
   };
   const request = { suffix: null, metadata: null, hyperparameters };
-  return planTraining({ keys, notes }, sources, request, origin, planning);
+  return planTraining({ keys, notes, text }, sources, request, origin, planning);
 }
 
 export function planFineTuning(body: CreateFineTuningJob, planning: Planning): TrainPlan {
@@ -92,11 +95,11 @@ export function planFineTuning(body: CreateFineTuningJob, planning: Planning): T
   const { keys, notes } = recipeFromKeys(keysOfRequest(body, recipe), "train");
   const sources = locateFiles(body.training_file, body.validation_file ?? null, planning.store);
   const request = { suffix: body.suffix ?? null, metadata: body.metadata ?? null, hyperparameters };
-  return planTraining({ keys, notes }, sources, request, origin, planning);
+  return planTraining({ keys, notes, text: null }, sources, request, origin, planning);
 }
 
 function planTraining(
-  { keys, notes }: Pick<Recipe, "keys" | "notes">,
+  { keys, notes, text }: Pick<Common, "keys" | "notes" | "text">,
   sources: Sources,
   request: TrainPlan["request"],
   origin: Origin,
@@ -124,6 +127,7 @@ function planTraining(
     kind: "train",
     id,
     origin,
+    text,
     keys,
     notes,
     model,
@@ -142,14 +146,17 @@ export function planExport(text: string, origin: Origin, planning: Planning): Ex
   const model = resolveModel(keys, origin, planning);
   const named = adaptersOf(keys, origin, planning);
   const published = publishedAs(keys.export_dir, "export_dir", origin, planning);
+  const adapters = model.adapter === null ? named : [model, ...named];
   return {
     kind: "export",
     id,
     origin,
+    text,
     keys,
     notes,
     model,
-    adapters: model.adapter === null ? named : [model, ...named],
+    adapters,
+    trainedOn: adapters.flatMap(({ adapter }) => dataOf(adapter!, planning.store)),
     published,
     output: join(planning.store.jobFolder(id), "merged"),
   };
@@ -189,4 +196,12 @@ function publishedAs(
 
 function placeToRead(name: string, origin: Origin, { store }: Planning, param: string): string {
   return origin.kind === "rest" ? inside(store.folder, name, param) : resolve(origin.cwd, name);
+}
+
+/** The training data of an adapter that a job of this data folder made. */
+function dataOf(adapter: string, store: Store<Plan>): string[] {
+  const job = store.jobOfPath(adapter);
+  const plan = job === null ? undefined : store.jobs.find(job)?.plan;
+  if (plan?.kind !== "train") return [];
+  return canonicalFiles(store.jobFolder(plan.id), "train", plan.sources.train.length);
 }

@@ -9,9 +9,8 @@ import { resolve as resolvePath } from "node:path";
 import { BullionError } from "../../contract/errors.ts";
 import type { ResolvedModel } from "../../contract/model.ts";
 import type { BaseModel } from "../../contract/recipe.ts";
-import type { ModelRows } from "../store/models.ts";
-import type { JobRows } from "../store/jobs.ts";
-import { inside, isBelow, realPathOfExisting } from "../store/paths.ts";
+import { inside, realPathOfExisting } from "../store/paths.ts";
+import type { Store } from "../store/store.ts";
 import type { Aliases } from "./aliases.ts";
 import { nameOn, twinOf } from "./aliases.ts";
 import { lookAt } from "./folder.ts";
@@ -21,9 +20,7 @@ import { parseOwnName } from "./names.ts";
 export type Origin = { kind: "rest" } | { kind: "command_line"; cwd: string };
 
 export interface ResolverParts {
-  folder: string; // the data folder
-  models: ModelRows;
-  jobs: JobRows<unknown>;
+  store: Store;
   /** The base that a job's adapter lies over; null for a job that trains none. */
   baseOfJob(jobId: string): BaseModel | null;
   aliases: Aliases;
@@ -76,7 +73,7 @@ export class Resolver {
     const own = parseOwnName(name);
     if (!own) return null;
     if (own.step !== null) {
-      const checkpoint = this.#parts.jobs.checkpoints(own.job).find(({ step }) =>
+      const checkpoint = this.#parts.store.jobs.checkpoints(own.job).find(({ step }) =>
         step === own.step
       );
       const base = this.#parts.baseOfJob(own.job);
@@ -87,7 +84,7 @@ export class Resolver {
         because: "it is a checkpoint of a job of this service",
       };
     }
-    const row = this.#parts.models.get(own.id);
+    const row = this.#parts.store.models.get(own.id);
     if (!row) throw notFound(name, param, "no finished job of this service made it");
     const because = "it is the id of a model made by this service";
     return row.kind === "adapter"
@@ -97,7 +94,7 @@ export class Resolver {
 
   /** A published name and a folder of that name, which mostly are one and the same. */
   #published(name: string, origin: Origin, param: string): Meaning[] {
-    const row = this.#parts.models.named(name);
+    const row = this.#parts.store.models.named(name);
     const published = row && lookAt(row.target).kind !== "missing"
       ? [{ path: row.target, because: `job ${row.job_id} published it under this name` }]
       : [];
@@ -130,7 +127,7 @@ export class Resolver {
       );
     }
     if (found.kind !== "adapter") return null;
-    const ours = this.#jobOf(real);
+    const ours = this.#parts.store.jobOfPath(real);
     const base = ours !== null ? this.#parts.baseOfJob(ours) : null;
     if (base) return { base, adapter: real, because };
     if (found.base === null || found.base === name) {
@@ -153,7 +150,7 @@ export class Resolver {
   }
 
   #onHub(name: string, origin: Origin, param: string, remote: boolean): Meaning {
-    if (origin.kind === "rest") inside(this.#parts.folder, name, param);
+    if (origin.kind === "rest") inside(this.#parts.store.folder, name, param);
     if (!remote || !/^[\w.-]+\/[\w.-]+$/.test(name) || name.startsWith(".")) {
       const local = origin.kind === "rest"
         ? "in the data folder"
@@ -180,16 +177,11 @@ export class Resolver {
   /** Null for a name that is no path inside the data folder; such a one may still be an alias. */
   #placeInside(name: string): string | null {
     try {
-      return inside(this.#parts.folder, name);
+      return inside(this.#parts.store.folder, name);
     } catch (error) {
       if (error instanceof BullionError) return null;
       throw error;
     }
-  }
-
-  #jobOf(path: string): string | null {
-    const jobs = resolvePath(realPathOfExisting(this.#parts.folder), "jobs");
-    return isBelow(jobs, path) ? path.slice(jobs.length + 1).split("/")[0] ?? null : null;
   }
 
   #show({ base, adapter }: Target): string {

@@ -54,13 +54,16 @@ export class JobRows<P> {
     return { ...row, created_at };
   }
 
+  find(id: string): JobRow<P> | undefined {
+    const sql = "SELECT * FROM jobs WHERE id = ?";
+    const row = this.#database.get<Stored<JobRow<P>, "plan">>(sql, id);
+    return row && parsePlan<P>(row);
+  }
+
   /** Throws `job_not_found`. */
   get(id: string, kind?: JobKind): JobRow<P> {
-    const row = this.#database.get<Stored<JobRow<P>, "plan">>(
-      "SELECT * FROM jobs WHERE id = ?",
-      id,
-    );
-    if (row && (kind === undefined || row.kind === kind)) return parsePlan(row);
+    const row = this.find(id);
+    if (row && (kind === undefined || row.kind === kind)) return row;
     throw new BullionError(
       "job_not_found",
       `Cannot find a job "${id}": list the jobs to see those there are`,

@@ -9,6 +9,7 @@ import { Database } from "./database.ts";
 import { JobRows } from "./jobs.ts";
 import { FolderLock } from "./lock.ts";
 import { ModelRows } from "./models.ts";
+import { isBelow } from "./paths.ts";
 import { UploadRows } from "./uploads.ts";
 
 export class Store<P = unknown> {
@@ -52,6 +53,12 @@ export class Store<P = unknown> {
   /** Folder of a job's artefacts. */
   jobFolder(jobId: string): string {
     return join(this.folder, "jobs", jobId);
+  }
+
+  /** The job whose folder holds `path`, a real path; null for a path elsewhere. */
+  jobOfPath(path: string): string | null {
+    const jobs = join(this.folder, "jobs");
+    return isBelow(jobs, path) ? path.slice(jobs.length + 1).split("/")[0] || null : null;
   }
 
   announce(address: string | null): void {

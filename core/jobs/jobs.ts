@@ -1,0 +1,282 @@
+/**
+ * Jobs as the rest of Bullion uses them: create, look, follow, stop; and what a restart does to them.
+ *
+ * Wires plan, data, queue and runner together. Every rule stands in one of those; here is only the order.
+ */
+import type { TrainerDoor } from "../../bridge/doors.ts";
+import { asBullionError, BullionError } from "../../contract/errors.ts";
+import type { JobKind } from "../../contract/job.ts";
+import type { CheckpointObject, ExportJob, FineTuningJob } from "../../contract/job.ts";
+import type { JobEventObject } from "../../contract/job.ts";
+import type { Page, PageQuery } from "../../contract/page.ts";
+import type { JobRow } from "../store/jobs.ts";
+import type { Store } from "../store/store.ts";
+import type { ExportRequest, Jobs, TrainRequest } from "../service.ts";
+import { announcePlan, announceReport } from "./announce.ts";
+import { canonicalFiles, convert } from "./data.ts";
+import { Ledger } from "./ledger.ts";
+import { hasEnded, type JobState } from "./lifecycle.ts";
+import { type Plan, planExport, planFineTuning, type Planning, planYamlTraining } from "./plan.ts";
+import { checkpointObject, exportJob, fineTuningJob, jobEvent } from "./present.ts";
+import { probesFrom } from "./probes.ts";
+import { Queue } from "./queue.ts";
+import { goOnFrom, readyOutput, setAside, succeed } from "./results.ts";
+import { type Device, Runner } from "./runner.ts";
+import { workOf } from "./spec.ts";
+
+export interface JobsParts {
+  store: Store<Plan>;
+  planning: Planning;
+  trainer: TrainerDoor;
+  device: Device;
+  maxRecords: number;
+  grace?: { cancel: number; pause: number; close: number };
+}
+
+/** Milliseconds. A cancel must be over within two seconds; a pause writes a checkpoint first. */
+const GRACE = { cancel: 1_500, pause: 120_000, close: 8_000 };
+
+export class JobRoom implements Jobs {
+  readonly #parts: JobsParts;
+  readonly #store: Store<Plan>;
+  readonly #ledger: Ledger;
+  readonly #queue: Queue;
+  readonly #runner: Runner;
+  readonly #closing = new AbortController();
+  readonly #validating = new Map<string, Promise<void>>();
+
+  constructor(parts: JobsParts) {
+    const { store, trainer, device, grace = GRACE } = parts;
+    this.#parts = parts;
+    this.#store = store;
+    const ledger = this.#ledger = new Ledger(store.jobs);
+    this.#runner = new Runner({
+      trainer,
+      ledger,
+      device,
+      grace,
+      prepare: (plan) => this.#prepare(plan),
+      succeed: (plan, result) => succeed(plan, result, store, ledger),
+      setAside: (plan) => setAside(plan, store),
+    });
+    this.#queue = new Queue(store, ledger, this.#runner);
+  }
+
+  /** After a start: what was under way goes on, and says so. */
+  recover(): void {
+    for (const { id, plan } of this.#store.jobs.unfinished()) {
+      const { status, stopping } = this.#ledger.state(id);
+      if (status === "validating_files") this.#validate(plan);
+      if (status === "running" && stopping === "cancel") {
+        this.#ledger.append(id, { type: "cancelled" });
+      } else if (status === "running" && stopping === "pause") {
+        this.#ledger.append(id, { type: "paused" });
+      } else if (status === "running" || status === "interrupted") {
+        if (status === "running") {
+          this.#ledger.append(id, { type: "interrupted", why: "the service ended without notice" });
+        }
+        this.#ledger.append(id, { type: "queued", why: this.#whereItGoesOn(plan) });
+      }
+    }
+    this.#queue.wake();
+  }
+
+  // deno-lint-ignore require-await -- a refusal is a rejection, as for every other request
+  async createTrain(request: TrainRequest): Promise<FineTuningJob> {
+    const { planning } = this.#parts;
+    if (request.kind === "openai") {
+      return this.#showTrain(this.#create(planFineTuning(request.body, planning)));
+    }
+    const same = this.#sameCommand("train", request);
+    if (same) return this.#showTrain(same);
+    return this.#showTrain(this.#create(planYamlTraining(request.text, request.origin, planning)));
+  }
+
+  // deno-lint-ignore require-await -- as above
+  async createExport(request: ExportRequest): Promise<ExportJob> {
+    const same = this.#sameCommand("export", request);
+    const row = same ??
+      this.#create(planExport(request.text, request.origin, this.#parts.planning));
+    return exportJob(row, this.#ledger.state(row.id));
+  }
+
+  listTrain(query: PageQuery): Page<FineTuningJob> {
+    return this.#store.jobs.page("train", query, (row) => this.#showTrain(row));
+  }
+
+  listExports(query: PageQuery): Page<ExportJob> {
+    return this.#store.jobs.page(
+      "export",
+      query,
+      (row) => exportJob(row, this.#ledger.state(row.id)),
+    );
+  }
+
+  getTrain(id: string): FineTuningJob {
+    return this.#showTrain(this.#store.jobs.get(id, "train"));
+  }
+
+  getExport(id: string): ExportJob {
+    return exportJob(this.#store.jobs.get(id, "export"), this.#ledger.state(id));
+  }
+
+  events(id: string, query: PageQuery): Page<JobEventObject> {
+    this.#store.jobs.get(id);
+    return this.#store.jobs.eventPage(id, query, jobEvent);
+  }
+
+  async *tail(
+    id: string,
+    afterSequence: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<JobEventObject> {
+    this.#store.jobs.get(id);
+    const either = AbortSignal.any([signal, this.#closing.signal]);
+    for await (const event of this.#ledger.tail(id, afterSequence, either)) yield jobEvent(event);
+  }
+
+  checkpoints(id: string, query: PageQuery): Page<CheckpointObject> {
+    const { plan } = this.#store.jobs.get(id, "train");
+    return this.#store.jobs.checkpointPage(id, query, (row) => checkpointObject(row, plan));
+  }
+
+  async cancel(id: string): Promise<FineTuningJob | ExportJob> {
+    const row = this.#store.jobs.get(id);
+    if (hasEnded(this.#state(id).status)) throw this.#cannot("cancel", row);
+    if (this.#runner.jobId === id) await this.#runner.stop("cancel");
+    else {
+      this.#ledger.append(id, { type: "cancelled" });
+      setAside(row.plan, this.#store);
+    }
+    await this.#ledger.until(id, ({ status }) => hasEnded(status));
+    return row.kind === "train" ? this.getTrain(id) : this.getExport(id);
+  }
+
+  async pause(id: string): Promise<FineTuningJob> {
+    const row = this.#store.jobs.get(id, "train");
+    const { status } = this.#state(id);
+    if (status !== "running" && status !== "queued") throw this.#cannot("pause", row);
+    if (this.#runner.jobId === id) await this.#runner.stop("pause");
+    else this.#ledger.append(id, { type: "paused" });
+    // A process may take long to its next step: the answer says "running" until it has stopped.
+    return this.getTrain(id);
+  }
+
+  // deno-lint-ignore require-await -- as above
+  async resume(id: string): Promise<FineTuningJob> {
+    const row = this.#store.jobs.get(id, "train");
+    if (this.#state(id).status !== "paused") throw this.#cannot("resume", row);
+    this.#ledger.append(id, { type: "queued", why: this.#whereItGoesOn(row.plan) });
+    this.#queue.wake();
+    return this.getTrain(id);
+  }
+
+  get load(): { running: string | null; queued: number } {
+    return { running: this.#runner.jobId, queued: this.#queue.waiting().length };
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#queue.close();
+    await Promise.allSettled(this.#validating.values());
+  }
+
+  /**
+   * A command that was ended and typed again is no new start: it follows its own unfinished job.
+   */
+  #sameCommand(
+    kind: JobKind,
+    { text, origin }: Pick<ExportRequest, "text" | "origin">,
+  ): JobRow<Plan> | null {
+    if (origin.kind !== "command_line") return null;
+    const same = this.#store.jobs.unfinished().find(({ kind: its, plan }) =>
+      its === kind && plan.text === text && plan.origin.kind === "command_line" &&
+      plan.origin.cwd === origin.cwd
+    );
+    if (!same) return null;
+    const note = "The same command again: it follows this job, which had not ended";
+    this.#ledger.note(same.id, "info", "same_command", note);
+    if (this.#state(same.id).status === "paused") {
+      this.#ledger.append(same.id, { type: "queued", why: this.#whereItGoesOn(same.plan) });
+      this.#queue.wake();
+    }
+    return same;
+  }
+
+  #create(plan: Plan): JobRow<Plan> {
+    Deno.mkdirSync(this.#store.jobFolder(plan.id), { recursive: true });
+    const row = this.#store.transaction(() => {
+      const { id, kind, published } = plan;
+      const row = this.#store.jobs.insert({ id, kind, plan, place: published?.place ?? null });
+      this.#ledger.append(id, { type: "created", kind });
+      announcePlan(plan, this.#ledger);
+      return row;
+    });
+    this.#validate(plan);
+    return row;
+  }
+
+  /** Reads the job's data and queues it, or fails it with what is wrong. */
+  #validate(plan: Plan): void {
+    const task = this.#readData(plan).catch((thrown) => {
+      if (this.#closing.signal.aborted || hasEnded(this.#state(plan.id).status)) return;
+      this.#ledger.append(plan.id, { type: "failed", error: asBullionError(thrown).detail });
+    }).finally(() => this.#validating.delete(plan.id));
+    this.#validating.set(plan.id, task);
+  }
+
+  async #readData(plan: Plan): Promise<void> {
+    if (plan.kind === "train") {
+      const folder = this.#store.jobFolder(plan.id);
+      const { signal } = this.#closing;
+      const reports = await convert(plan.sources, folder, this.#parts.maxRecords, signal);
+      if (hasEnded(this.#state(plan.id).status) || signal.aborted) return;
+      for (const { name, report } of reports) announceReport(plan.id, name, report, this.#ledger);
+    }
+    this.#ledger.append(plan.id, { type: "queued", why: "its request and data are valid" });
+    this.#queue.wake();
+  }
+
+  async #prepare(plan: Plan) {
+    const from = goOnFrom(plan, this.#store);
+    const folder = this.#store.jobFolder(plan.id);
+    await readyOutput(plan, from?.step != null);
+    if (plan.kind === "train") {
+      const { train, eval: evaluation } = plan.sources;
+      const work = workOf(plan, {
+        train: canonicalFiles(folder, "train", train.length),
+        eval: canonicalFiles(folder, "eval", evaluation.length),
+        resume_from: from?.path ?? null,
+        probes: [],
+      });
+      return { work, step: from?.step ?? null };
+    }
+    const probes = await probesFrom(plan.trainedOn);
+    return { work: workOf(plan, { train: [], eval: [], resume_from: null, probes }), step: null };
+  }
+
+  #whereItGoesOn(plan: Plan): string {
+    if (plan.kind === "export") return "an export begins again";
+    const [newest] = this.#store.jobs.checkpoints(plan.id);
+    return newest
+      ? `it goes on from the checkpoint of step ${newest.step}`
+      : "it has no checkpoint and begins from the start";
+  }
+
+  #showTrain(row: JobRow<Plan>): FineTuningJob {
+    return fineTuningJob(row, this.#state(row.id));
+  }
+
+  #state(id: string): JobState {
+    return this.#ledger.state(id);
+  }
+
+  #cannot(verb: string, row: JobRow<Plan>): BullionError {
+    const { status } = this.#state(row.id);
+    return new BullionError(
+      "job_status_conflict",
+      `Cannot ${verb} job ${row.id} as it is ${status}`,
+      { param: "id" },
+    );
+  }
+}

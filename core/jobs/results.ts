@@ -1,0 +1,108 @@
+/**
+ * What becomes of a job's artefacts: the model's row and published name, and where to go on.
+ */
+import { BullionError } from "../../contract/errors.ts";
+import type { BaseModel } from "../../contract/recipe.ts";
+import { modelId } from "../models/names.ts";
+import type { Store } from "../store/store.ts";
+import type { Ledger } from "./ledger.ts";
+import { isFree, publish } from "./place.ts";
+import type { Plan } from "./plan.ts";
+
+/** The id of the model that a job makes; known before it has ended, for its checkpoints. */
+export function modelOf(plan: Plan): string {
+  const suffix = plan.kind === "train" ? plan.request.suffix ?? null : null;
+  return modelId(plan.model.base.name, suffix, plan.id);
+}
+
+/** The base that a training's adapter lies over; null for an export. */
+export function baseOf(plan: Plan): BaseModel | null {
+  return plan.kind === "train" ? plan.model.base : null;
+}
+
+/** Makes the result usable: published name, model row, `succeeded`, in this order. */
+export function succeed(
+  plan: Plan,
+  result: Record<string, unknown>,
+  store: Store<Plan>,
+  ledger: Ledger,
+): void {
+  const model = modelOf(plan);
+  const published = place(plan, ledger);
+  store.transaction(() => {
+    store.models.insert({
+      id: model,
+      kind: plan.kind === "train" ? "adapter" : "merged",
+      job_id: plan.id,
+      base: plan.model.base,
+      path: plan.output,
+      details: result,
+    });
+    if (published) store.models.publish({ ...published, target: plan.output, job_id: plan.id });
+    ledger.append(plan.id, { type: "succeeded", model, result });
+  });
+}
+
+/** A job without a result: what checkpoints it left get its name, if nothing else has that. */
+export function setAside(plan: Plan, store: Store<Plan>): void {
+  if (plan.kind !== "train" || plan.published === null) return;
+  const { place, name } = plan.published;
+  if (store.jobs.checkpoints(plan.id).length === 0 || !isFree(place)) return;
+  try {
+    publish(place, plan.output, plan.id);
+    store.models.publish({ name, place, target: plan.output, job_id: plan.id });
+  } catch {
+    // The job's own folder has them in any case; its end is not the moment for another error.
+  }
+}
+
+/** Publishes; a place that cannot be written is said in an event, as the result itself is safe. */
+function place(plan: Plan, ledger: Ledger): { name: string; place: string } | null {
+  if (plan.published === null) return null;
+  const { name, place } = plan.published;
+  try {
+    const aside = publish(place, plan.output, plan.id);
+    if (aside !== null) {
+      const text = `An older folder at ${name} was moved to ${aside}`;
+      ledger.note(plan.id, "warn", "older_output_moved", text, { from: place, to: aside });
+    }
+    return plan.published;
+  } catch (error) {
+    const text = `Cannot publish the result as ${name}: ${(error as Error).message}. ` +
+      `It lies in ${plan.output}`;
+    ledger.note(plan.id, "warn", "output_not_published", text);
+    return null;
+  }
+}
+
+/** The checkpoint from which the next attempt of a job goes on. */
+export function goOnFrom(
+  plan: Plan,
+  store: Store<Plan>,
+): { path: string; step: number | null } | null {
+  if (plan.kind === "export") return null;
+  const own = store.jobs.checkpoints(plan.id).find(({ path }) => isFolder(path));
+  if (own) return { path: own.path, step: own.step };
+  if (plan.start.checkpoint === null) return null;
+  if (isFolder(plan.start.checkpoint)) return { path: plan.start.checkpoint, step: null };
+  throw new BullionError(
+    "checkpoint_not_found",
+    `Cannot go on from ${plan.start.checkpoint} as it is no longer there: start a new job`,
+    { param: "resume_from_checkpoint" },
+  );
+}
+
+/** Readies the output folder for an attempt: one that starts anew finds it empty. */
+export async function readyOutput(plan: Plan, fromOwnCheckpoint: boolean): Promise<void> {
+  if (!fromOwnCheckpoint) await Deno.remove(plan.output, { recursive: true }).catch(() => {});
+  // An export's folder appears when it is complete, so only its parent is made here.
+  if (plan.kind === "train") await Deno.mkdir(plan.output, { recursive: true });
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
