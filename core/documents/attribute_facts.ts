@@ -45,7 +45,7 @@ export function* attributeFindings(table: FlowTable, report: ReportPeriod): Gene
     if (cells.length === 3 && ownerOf(first)) yield* ofOwner(row, ownerOf(first)!, 1);
     else if (owners.length > 0 && PART_OF.test(folded(first))) {
       for (const [column, owner] of owners.entries()) {
-        if (column > 0 && owner) yield* entry(row, owner + folded(first), column);
+        if (column > 0 && owner) yield* entry(row, ofWhom(owner, folded(first)), column);
       }
     } else if (cells.length === 2) yield* keyAndValue(row, stated, report);
   }
@@ -55,9 +55,14 @@ function ownerOf(text: string): string | undefined {
   return text.length > 30 ? undefined : OWNERS.find(([pattern]) => pattern.test(folded(text)))?.[1];
 }
 
+/** The name of an office's holder is the office itself: 董事会秘书, not 董事会秘书姓名. */
+function ofWhom(owner: string, key: string): string {
+  return key === "姓名" ? owner : owner + key;
+}
+
 function* ofOwner(row: MatrixRow, owner: string, keyColumn: number): Generator<Finding> {
   const key = folded(row.cells[keyColumn]?.text ?? "");
-  if (PART_OF.test(key)) yield* entry(row, owner + key, row.cells.length - 1);
+  if (PART_OF.test(key)) yield* entry(row, ofWhom(owner, key), row.cells.length - 1);
   else if (ATTRIBUTE.test(key)) yield* entry(row, key, row.cells.length - 1);
 }
 

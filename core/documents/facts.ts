@@ -15,25 +15,31 @@ import { tableFindings } from "./table_facts.ts";
 const ELSEWHERE =
   /母公司(?!和|及)|附注|注释|会计政策|会计估计|税项|合并范围|其他主体|金融工具|公允价值|关联|股份支付|或有事项|日后事项|补充资料|其他重要事项|子公司情况|参股公司|投资状况|非经常性损益|承诺|诉讼|募集|担保|委托理财|限售股份|社会责任|扶贫|审计报告|分部|发展战略|经营计划/;
 
-/**
- * `periods` "reported": only figures of the report's own period. A figure of the year before may be
- * restated and belongs to the report of that year; "all" takes it as well.
- */
 export interface FactOptions {
-  periods: "reported" | "all";
+  /**
+   * "reported": only figures of the report's own period. A figure of the year before may be restated
+   * and belongs to the report of that year; "all" takes it as well.
+   */
+  periods?: "reported" | "all";
+  /** At most so many facts, the first ones of the report: company, key figures, products, expenses. */
+  limit?: number;
 }
 
-/** @throws BullionError company_unknown or period_unknown. */
+/**
+ * A fact that only repeats the company's name is left out: its question would hold its answer.
+ *
+ * @throws BullionError company_unknown or period_unknown.
+ */
 export function extractFacts(
   document: DocumentText,
-  options: FactOptions = { periods: "reported" },
+  { periods = "reported", limit = Infinity }: FactOptions = {},
 ): { facts: Fact[]; dropped: DroppedFact[] } {
   const parts = flowOf(document);
   const { company, period } = identityOf(document, parts);
   const { facts, dropped } = settle(findings(parts, period), company);
-  const asked = (of: string) => options.periods === "all" || of === "" || isReported(of, period);
+  const asked = (of: string) => periods === "all" || of === "" || isReported(of, period);
   return {
-    facts: facts.filter((fact) => asked(fact.period)),
+    facts: facts.filter((fact) => asked(fact.period) && fact.value !== company).slice(0, limit),
     dropped: dropped.filter((fact) => asked(fact.period)),
   };
 }
