@@ -1,0 +1,264 @@
+// LLaMA-Factory's YAML: what is read, what is refused, and what is said about the rest.
+import { deepStrictEqual, doesNotMatch, equal, match, ok } from "node:assert/strict";
+import { BullionError } from "../../../contract/errors.ts";
+import { readRecipe, recipeFromKeys, scopeOfTraining } from "../../../core/config/llamafactory.ts";
+import type { Recipe, Scope } from "../../../core/config/llamafactory.ts";
+import { KEYS } from "../../../core/config/keys/table.ts";
+
+const TRAIN = "model_name_or_path: base\ntemplate: llama3\ndo_train: true\ndataset: d\n";
+const PREDICT =
+  "model_name_or_path: base\ntemplate: llama3\ndo_predict: true\npredict_with_generate: true\n" +
+  "eval_dataset: d\noutput_dir: o\n";
+const EXPORT =
+  "model_name_or_path: base\nadapter_name_or_path: a\nexport_dir: o\ntemplate: llama3\n";
+const CHAT = "model_name_or_path: base\ntemplate: llama3\n";
+const SMALLEST: Record<Scope, string> = {
+  train: TRAIN,
+  predict: PREDICT,
+  export: EXPORT,
+  chat: CHAT,
+};
+
+const train = (more: string): Recipe => readRecipe(TRAIN + more, "train");
+
+function fault(scope: Scope, more: string): string {
+  try {
+    readRecipe(SMALLEST[scope] + more, scope);
+  } catch (error) {
+    if (error instanceof BullionError && error.code === "invalid_recipe") return error.message;
+    throw error;
+  }
+  throw new Error(`nothing was refused in ${more}`);
+}
+
+for (const scope of Object.keys(SMALLEST) as Scope[]) {
+  Deno.test(`the smallest ${scope} YAML is enough`, () => {
+    deepStrictEqual(readRecipe(SMALLEST[scope], scope).notes, []);
+  });
+}
+
+Deno.test("a number may be written as 1e-4, 1.0e-4, 0.0001 or in quotes", () => {
+  for (const rate of ["1e-4", "1.0e-4", "0.0001", "'1e-4'", "1E-4"]) {
+    equal(train(`learning_rate: ${rate}\n`).keys.learning_rate, 1e-4);
+  }
+});
+
+Deno.test("a boolean may be written as YAML 1.1 has it", () => {
+  for (const yes of ["true", "yes", "on", "True", "'true'"]) {
+    equal(train(`bf16: ${yes}\n`).keys.bf16, true);
+  }
+  for (const no of ["false", "no", "off"]) equal(train(`plot_loss: ${no}\n`).keys.plot_loss, false);
+});
+
+Deno.test("eval_strategy: no means no, though YAML 1.1 reads it as false", () => {
+  equal(train("eval_strategy: no\n").keys.eval_strategy, "no");
+});
+
+Deno.test("a list may be written as a list or with commas", () => {
+  for (const target of ["q_proj,v_proj", "[q_proj, v_proj]", "\n- q_proj\n- v_proj"]) {
+    deepStrictEqual(train(`lora_target: ${target}\n`).keys.lora_target, ["q_proj", "v_proj"]);
+  }
+});
+
+Deno.test("a text that looks like a number or a date stays as it was typed", () => {
+  equal(train("output_dir: 2020-01-01\n").keys.output_dir, "2020-01-01");
+  equal(train("output_dir: 010\n").keys.output_dir, "010");
+});
+
+Deno.test("a number that YAML 1.1 would misread is taken as typed or refused", () => {
+  equal(train("lora_rank: 010\n").keys.lora_rank, 10);
+  match(fault("train", "save_steps: 1:30\n"), /line 5, save_steps: .*got 1:30/);
+});
+
+Deno.test("null leaves a key at its default", () => {
+  const { keys, written } = train("resume_from_checkpoint: null\nlearning_rate:\n");
+  equal(keys.learning_rate, 5e-5);
+  deepStrictEqual(Object.keys(written).includes("learning_rate"), false);
+});
+
+Deno.test("an unknown key is refused with its line and the nearest known one", () => {
+  match(fault("train", "lora_rnak: 8\n"), /line 5, lora_rnak: .*nearest one is lora_rank/);
+});
+
+Deno.test("a key that stands twice is refused with its line", () => {
+  match(fault("train", "bf16: true\nbf16: false\n"), /line 6, bf16: .*second time/);
+});
+
+Deno.test("all faults are reported together, in the order of their lines", () => {
+  const message = fault("train", "stage: dpo\nlora_rank: 0\nbf16: true\nfp16: true\nxyz: 1\n");
+  const lines = [...message.matchAll(/^- line (\d+)/gm)].map(([, line]) => Number(line));
+  deepStrictEqual(lines, [5, 6, 8, 9]);
+});
+
+Deno.test("the error's param is the first faulty key", () => {
+  try {
+    train("lora_rank: 0\nlora_dropout: 2\n");
+    ok(false);
+  } catch (error) {
+    equal((error as BullionError).param, "lora_rank");
+  }
+});
+
+for (const scope of ["export", "chat"] as const) {
+  Deno.test(`a key of training in a ${scope} YAML is an error`, () => {
+    match(fault(scope, "learning_rate: 1e-4\n"), /learning_rate: is a key of training/);
+    match(fault(scope, "output_dir: o\n"), /output_dir: is a key of training/);
+  });
+}
+
+Deno.test("a method's key in an export YAML is accepted and named", () => {
+  const { notes } = readRecipe(EXPORT + "finetuning_type: lora\nlora_rank: 8\n", "export");
+  deepStrictEqual(notes.map(({ key }) => key), ["lora_rank"]);
+});
+
+const CONTRADICTIONS: [string, Scope, string, string][] = [
+  ["val_size beside eval_dataset", "train", "val_size: 0.1\neval_dataset: e\n", "val_size"],
+  [
+    "mask_history beside train_on_prompt",
+    "train",
+    "mask_history: 1\ntrain_on_prompt: 1\n",
+    "mask_history",
+  ],
+  ["bf16 beside fp16", "train", "bf16: true\nfp16: true\n", "fp16"],
+  [
+    "a quantised base without LoRA",
+    "train",
+    "quantization_bit: 4\nfinetuning_type: full\n",
+    "quantization_bit",
+  ],
+  ["a quantised base of 5 bits", "train", "quantization_bit: 5\n", "quantization_bit"],
+  [
+    "an adapter in an export that quantises",
+    "export",
+    "export_quantization_bit: 4\n",
+    "export_quantization_bit",
+  ],
+  ["a quantised base in an export", "export", "quantization_bit: 4\n", "quantization_bit"],
+  ["neat_packing where packing is off", "train", "neat_packing: true\npacking: false\n", "packing"],
+  ["evaluation without data for it", "train", "eval_strategy: epoch\n", "eval_strategy"],
+  [
+    "the best model without evaluation",
+    "train",
+    "load_best_model_at_end: true\n",
+    "load_best_model_at_end",
+  ],
+  [
+    "the best model where its step is not saved",
+    "train",
+    "val_size: 0.1\neval_strategy: steps\neval_steps: 30\nsave_steps: 100\nload_best_model_at_end: true\n",
+    "load_best_model_at_end",
+  ],
+  [
+    "a PiSSA start in a quantised base",
+    "train",
+    "pissa_init: true\nquantization_bit: 4\n",
+    "pissa_init",
+  ],
+  ["two adapters to go on with", "train", "adapter_name_or_path: a,b\n", "adapter_name_or_path"],
+  [
+    "training and prediction in one run",
+    "train",
+    "do_predict: true\npredict_with_generate: true\n",
+    "do_predict",
+  ],
+];
+
+for (const [what, scope, more, key] of CONTRADICTIONS) {
+  Deno.test(`${what} is refused at the key ${key}`, () => {
+    match(fault(scope, more), new RegExp(`line \\d+, ${key}: `));
+  });
+}
+
+Deno.test("a prediction needs predict_with_generate and data", () => {
+  const without = (line: string) => {
+    try {
+      readRecipe(PREDICT.replace(line, ""), "predict");
+    } catch (error) {
+      return (error as BullionError).message;
+    }
+    return "";
+  };
+  match(without("predict_with_generate: true\n"), /do_predict: needs predict_with_generate/);
+  match(without("eval_dataset: d\n"), /do_predict: needs eval_dataset or val_size/);
+});
+
+Deno.test("a training that would train nothing is refused", () => {
+  try {
+    readRecipe(TRAIN.replace("do_train: true\n", ""), "train");
+    ok(false);
+  } catch (error) {
+    match((error as BullionError).message, /do_train: .*write do_train: true/);
+  }
+});
+
+Deno.test("an effect-less key is named with its reason, once, and only if it was written", () => {
+  const { notes } = train("ddp_timeout: 180000000\n");
+  equal(notes.length, 1);
+  match(notes[0]!.reason, /one process/);
+});
+
+Deno.test("a feature that is not here may be switched off, and not on", () => {
+  deepStrictEqual(train("use_galore: false\nstage: sft\n").notes, []);
+  match(fault("train", "use_galore: true\n"), /use_galore: true is not possible here: /);
+});
+
+Deno.test("a report to somewhere else is not made, and that is said", () => {
+  match(train("report_to: wandb\n").notes[0]!.reason, /wandb/);
+  deepStrictEqual(train("report_to: none\n").notes, []);
+  deepStrictEqual(train("report_to: tensorboard\n").notes, []);
+});
+
+Deno.test("trust_remote_code is accepted and named", () => {
+  deepStrictEqual(train("trust_remote_code: true\n").notes.map(({ key }) => key), [
+    "trust_remote_code",
+  ]);
+});
+
+Deno.test("a training without template uses the base's own and says so", () => {
+  const { notes } = readRecipe(TRAIN.replace("template: llama3\n", ""), "train");
+  deepStrictEqual(notes.map(({ key }) => key), ["template"]);
+});
+
+Deno.test("a YAML that predicts is told from one that trains", () => {
+  equal(scopeOfTraining(PREDICT), "predict");
+  equal(scopeOfTraining(TRAIN), "train");
+  equal(scopeOfTraining("[broken"), "train");
+});
+
+Deno.test("text that is no mapping is refused", () => {
+  for (const text of ["", "just words", "- a\n- b\n", "a: [\n"]) {
+    try {
+      readRecipe(text, "train");
+      ok(false, text);
+    } catch (error) {
+      equal((error as BullionError).code, "invalid_recipe", text);
+    }
+  }
+});
+
+Deno.test("keys that never were YAML are held to the same rules, without lines", () => {
+  try {
+    recipeFromKeys(
+      { model_name_or_path: "m", template: "llama3", do_train: true, dataset: 5 },
+      "chat",
+    );
+    ok(false);
+  } catch (error) {
+    match((error as BullionError).message, /do_train: is a key of training/);
+    doesNotMatch((error as BullionError).message, /line/);
+  }
+});
+
+Deno.test("every default is a value that its own key would read", () => {
+  for (const [name, { type, default: fallback }] of Object.entries(KEYS)) {
+    if (fallback === null) continue;
+    deepStrictEqual(type.read(fallback, null), fallback, name);
+  }
+});
+
+Deno.test("every reason is a sentence without a full stop", () => {
+  for (const [name, { effect }] of Object.entries(KEYS)) {
+    if (effect.kind === "honoured") continue;
+    match(effect.reason, /^\S.{10,}[^.]$/, name);
+  }
+});
