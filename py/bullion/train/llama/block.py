@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from bullion.train.llama.attention import Attention
-from bullion.train.llama.gradients import AdapterGradients, Product
+from bullion.train.llama.gradients import Adapters, Product
 from bullion.train.llama.linear import Dropout, FusedLinear, group_parameters
 from bullion.train.llama.memory import RankColumns, Workspace
 from bullion.train.llama.shape import LlamaShape
@@ -62,11 +62,6 @@ class Block:
     def ranks(self) -> RankColumns:
         return RankColumns(*(group.rank for group in self.groups))
 
-    def refresh(self) -> None:
-        """Take the adapters as they are now."""
-        for group in self.groups:
-            group.refresh()
-
     def forward(self, run: Pass, x: Tensor, delta: Tensor | None) -> tuple[Tensor, Tensor]:
         """The stream as (x, delta), (T, H) each, after this block. `delta` is overwritten."""
         kept = run.space.layer(self.index if run.for_backward else 0, run.tokens)
@@ -81,9 +76,7 @@ class Block:
             self._attended = None
         return kept["middle"], out
 
-    def backward(
-        self, run: Pass, gradient: Tensor, adapters: AdapterGradients, further: bool
-    ) -> None:
+    def backward(self, run: Pass, gradient: Tensor, adapters: Adapters, further: bool) -> None:
         """`gradient`: (T, H+R), its first H columns the gradient of the stream after this block;
         they become the gradient before it (with `further`). Adds the adapters' gradients.
         """
@@ -105,10 +98,8 @@ class Block:
         self.gate_up.backward(gate_up, d_normed, drop)
         normed = kept["normed_mlp"]
         adapters.add(
-            (
-                Product(self.down, act[:, :inner], act[:, inner:], d_down),
-                Product(self.gate_up, normed[:, :width], normed[:, width:], gate_up),
-            ),
+            Product(self.down, act[:, :inner], act[:, inner:], d_down),
+            Product(self.gate_up, normed[:, :width], normed[:, width:], gate_up),
             drop,
         )
         epsilon = run.shape.norm_epsilon
@@ -128,10 +119,8 @@ class Block:
         self.qkv.backward(d_qkv, d_normed if further else None, drop)
         normed = kept["normed"]
         adapters.add(
-            (
-                Product(self.o, out.view(tokens, -1), kept["o_rank"], d_o),
-                Product(self.qkv, normed[:, :width], normed[:, width:], d_qkv),
-            ),
+            Product(self.o, out.view(tokens, -1), kept["o_rank"], d_o),
+            Product(self.qkv, normed[:, :width], normed[:, width:], d_qkv),
             drop,
         )
         if further:

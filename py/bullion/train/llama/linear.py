@@ -59,7 +59,7 @@ def group_parameters(modules: Sequence[Any]) -> list[Parameter]:
 
 
 class FusedLinear:
-    """Takes the weights of `modules` over; call `refresh` after their adapters changed.
+    """Takes the weights of `modules` over; `Adapters.refresh` fills the adapters in.
 
     Rows are padded to `rank_multiple` spare columns, so that they start where the device likes it.
     """
@@ -90,13 +90,6 @@ class FusedLinear:
         self._back = self.buffer[:, : self.inputs]  # (N+R, K)
         self.a = spare[:, : self.inputs].t()  # (K, R)
         self.b = frozen[:, self.inputs :]  # (N, R)
-
-    @torch.no_grad()
-    def refresh(self) -> None:
-        """Copy the adapters into the buffer, rounded to its dtype, B scaled."""
-        for slot in self.slots:
-            self.a[:, slot.columns].copy_(slot.a.t())
-            torch.mul(slot.b, slot.scale, out=self.b[slot.row : slot.row + slot.rows, slot.columns])
 
     def forward(self, x: Tensor, y: Tensor, drop: Dropout | None = None) -> None:
         """x: (T, K+R), its first K columns filled; fills the others with t, and y: (T, N)."""

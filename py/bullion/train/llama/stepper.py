@@ -19,7 +19,7 @@ from bullion.train.llama import eager
 from bullion.train.llama.attention import attention_over
 from bullion.train.llama.block import Block, Pass, block_parameters
 from bullion.train.llama.flat import FlatAdapter
-from bullion.train.llama.gradients import AdapterGradients
+from bullion.train.llama.gradients import AdapterProducts, Adapters, AdapterTiles
 from bullion.train.llama.linear import Dropout
 from bullion.train.llama.loss import loss_and_gradient, loss_and_hits, trained_positions
 from bullion.train.llama.memory import Workspace
@@ -52,10 +52,12 @@ class LlamaStepper:
         layers = list(model.model.layers)
         groups = [group for layer in layers for group in block_parameters(layer)]
         self._flat = FlatAdapter(groups, device)
-        self._gradients = AdapterGradients(self._flat)
         self._operations = _operations_for(device)
         multiple = 64 if device.type == "cuda" else 1
         self._blocks = [Block(layer, i, multiple) for i, layer in enumerate(layers)]
+        self._adapters: Adapters = AdapterProducts(self._flat)
+        if device.type == "cuda" and AdapterTiles.fits(self._blocks[0].groups):
+            self._adapters = AdapterTiles(self._flat, device)
         ranks = self._blocks[0].ranks  # of every layer: `obstacle` saw to it
         self._space = Workspace(self.shape, ranks, recompute, self._embedding.dtype, device)
         self._dropout = any(
@@ -86,7 +88,7 @@ class LlamaStepper:
         for block in reversed(self._blocks):
             if drop is not None:
                 drop.layer = block.index
-            block.backward(run, gradient, self._gradients, further=block.index > 0)
+            block.backward(run, gradient, self._adapters, further=block.index > 0)
         self._flat.publish()
         return loss
 
@@ -121,7 +123,7 @@ class LlamaStepper:
         torch.index_select(self._embedding, 0, self._on_device(pack.input_ids), out=x)
         delta: Tensor | None = None
         for block in self._blocks:
-            block.refresh()
+            self._adapters.refresh(block.groups)
             if drop is not None:
                 drop.layer = block.index
             x, delta = block.forward(run, x, delta)
