@@ -128,6 +128,7 @@ class Engine:
             "models": sorted(self._names),
             "running": sum(r.scheduler.running for r in residents),
             "waiting": sum(r.scheduler.waiting for r in residents),
+            "parkings": sum(r.scheduler.parkings for r in residents),
             "loading": len(self._loading),
             "kv_pages_used": sum(p.held for p in pools),
             "kv_pages_total": sum(p.capacity for p in pools),

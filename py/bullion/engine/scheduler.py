@@ -53,6 +53,7 @@ class Scheduler:
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []  # oldest first: prefilling or decoding
         self._parked: deque[Sequence] = deque()
+        self.parkings = 0  # how often pages ran short, since the start
         self._states = list(range(max_running - 1, -1, -1))
 
     @property
@@ -163,6 +164,7 @@ class Scheduler:
         self._running.remove(sequence)
         self._let_go(sequence)
         sequence.stage = Stage.PARKED
+        self.parkings += 1
         self._parked.append(sequence)
 
     def _admit(self) -> Sequence | None:

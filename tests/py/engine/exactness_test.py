@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Serving, generate
+from serving import Serving, generate
 
 IDS = [0, *(random.Random(5).randrange(5, 400) for _ in range(90))]
 

@@ -1,0 +1,216 @@
+"""Requests that come and go beside each other: nobody changes anybody's text, nothing is lost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bullion.contract.worker import Generate, TextPrompt, Unload
+from serving import Serving, generate
+
+Serve = Callable[..., Serving]
+
+
+def random_request(number: int, models: list[str], chance: random.Random) -> Generate:
+    prompt = [0, *(chance.randrange(5, 400) for _ in range(chance.choice([3, 20, 60, 150])))]
+    if chance.random() < 0.3:  # a shared beginning
+        prompt = [0, *range(5, 5 + chance.choice([16, 40, 64])), *prompt[1:]]
+    settings: dict[str, object] = {"max_tokens": chance.choice([1, 4, 12, 40])}
+    if chance.random() < 0.3:
+        settings["stop"] = [chance.choice(["a", "e", "12", "\n", "公司"])]
+    if chance.random() < 0.3:
+        settings |= {"temperature": 0.9, "top_p": chance.choice([1.0, 0.8]), "seed": number}
+    if chance.random() < 0.2:
+        settings |= {"repetition_penalty": 1.2, "frequency_penalty": 0.3}
+    n = chance.choice([1, 1, 1, 2])
+    return generate(f"r{number}", prompt, chance.choice(models), n=n, **settings)  # type: ignore[arg-type]
+
+
+def test_of_200_random_requests_each_text_is_the_one_produced_alone(
+    serve: Serve, adapters: list[Path]
+) -> None:
+    chance = random.Random(11)
+    models = ["base", "one", "two"]
+    crowd, alone = serve(kv_memory_gb=0.0005), serve()
+    for serving in (crowd, alone):
+        serving.load("one", adapters[0])
+        serving.load("two", adapters[1])
+    total = crowd.engine.status()["kv_pages_total"]
+    assert total < 16 * 12  # so tight that sequences must be parked
+    requests = [random_request(number, models, chance) for number in range(200)]
+    cancelled = set()
+    left = list(requests)
+    while left or crowd.engine.busy:
+        for _ in range(min(len(left), chance.choice([0, 0, 1, 3]))):
+            crowd.engine.submit(left.pop(0))
+        if chance.random() < 0.05:
+            victim = chance.choice(requests).id
+            crowd.engine.cancel(victim)
+            cancelled.add(victim)
+        crowd.step()
+    assert not crowd.failed
+    assert set(crowd.done) == {request.id for request in requests}
+    status = crowd.engine.status()
+    assert (status["kv_pages_used"], status["running"], status["waiting"]) == (0, 0, 0)
+    assert status["parkings"] > 5
+    for request in requests:
+        alone.run([request])
+        for index in range(request.spec.n):
+            key = (request.id, index)
+            if crowd.finish[key] == "cancelled":
+                assert alone.texts[key].startswith(crowd.texts[key].rstrip("�"))
+                continue
+            assert crowd.texts[key] == alone.texts[key]
+            assert crowd.finish[key] == alone.finish[key]
+    assert sum(crowd.finish[(id, 0)] == "cancelled" for id in cancelled) > 2
+
+
+def test_every_stream_gets_a_token_in_every_step_while_a_long_prompt_is_computed(
+    serve: Serve,
+) -> None:
+    serving = serve(prefill_tokens=16)
+    whole = {"16": 100.0}  # always the same whole character, so that every token shows at once
+    serving.engine.submit(
+        generate("short", [0, 5, 6], max_tokens=40, logprobs=0, logit_bias=whole)
+    )
+    serving.step()
+    serving.engine.submit(generate("long", [0, *range(5, 300)], max_tokens=2))
+    steps = 0
+    while ("long", 0) not in serving.texts and ("short", 0) not in serving.finish:
+        before = len(serving.tokens[("short", 0)])
+        serving.step()
+        steps += 1
+        assert len(serving.tokens[("short", 0)]) == before + 1
+    assert steps > 10
+
+
+def test_a_prefix_that_was_computed_before_is_not_computed_again_and_changes_nothing(
+    serve: Serve,
+) -> None:
+    serving, fresh = serve(), serve()
+    shared = [0, *range(5, 90)]
+    serving.run([generate("first", [*shared, 7, 8, 9], max_tokens=20)])
+    again = generate("again", [*shared, 200, 201, 33], max_tokens=30, logprobs=3)
+    serving.run([again])
+    fresh.run([again])
+    assert serving.done["again"].usage.cached_tokens == 80  # five full pages of 16
+    assert fresh.done["again"].usage.cached_tokens == 0
+    assert serving.tokens[("again", 0)] == fresh.tokens[("again", 0)]  # to the last bit
+
+
+def test_an_answer_that_comes_back_as_prompt_is_not_computed_again(serving: Serving) -> None:
+    serving.run([generate("a", [0, *range(5, 40)], max_tokens=60, logprobs=0)])
+    answer = [token.id for token in serving.tokens[("a", 0)]]
+    serving.run([generate("b", [0, *range(5, 40), *answer, 77], max_tokens=2)])
+    assert serving.done["b"].usage.cached_tokens >= 80
+
+
+def test_prefixes_of_one_model_are_not_taken_for_another(
+    serving: Serving, adapters: list[Path]
+) -> None:
+    serving.load("one", adapters[0])
+    prompt = [0, *range(5, 100)]
+    serving.run([generate("a", prompt, "base")])
+    serving.run([generate("b", prompt, "one")])
+    assert serving.done["b"].usage.cached_tokens == 0
+
+
+def test_the_choices_of_one_request_share_their_prompt(serving: Serving) -> None:
+    prompt = [0, *range(5, 120)]
+    serving.run([generate("a", prompt, n=3, temperature=1.0, seed=1)])
+    assert len({serving.texts[("a", i)] for i in range(3)}) == 3
+    assert serving.done["a"].usage.completion_tokens == 3 * 16
+
+
+def test_a_full_queue_refuses_and_says_so(serve: Serve) -> None:
+    serving = serve(max_running=2, max_waiting=3)
+    serving.run(generate(f"r{i}", [0, 5, 6]) for i in range(7))
+    assert {id: event.error.code for id, event in serving.failed.items()} == {
+        "r5": "queue_full",
+        "r6": "queue_full",
+    }
+    assert len(serving.done) == 5
+
+
+def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(serving: Serving) -> None:
+    serving.run([generate("a", [0] * 513)])
+    error = serving.failed["a"].error
+    assert error.code == "context_length_exceeded"
+    assert "513" in error.message and "512" in error.message
+
+
+def test_generation_ends_where_the_context_does(serving: Serving) -> None:
+    serving.run([generate("a", [0] * 500, max_tokens=None)])
+    assert serving.done["a"].usage.completion_tokens == 12
+    assert serving.finish[("a", 0)] == "length"
+
+
+def test_a_cancelled_request_frees_its_pages_within_one_step(serving: Serving) -> None:
+    serving.engine.submit(generate("a", [0, *range(5, 100)], max_tokens=200))
+    for _ in range(6):
+        serving.step()
+    assert serving.engine.status()["kv_pages_used"] > 0
+    serving.engine.cancel("a")
+    serving.step()
+    assert serving.engine.status()["kv_pages_used"] == 0
+    assert serving.finish[("a", 0)] == "cancelled"
+    assert serving.done["a"].usage.completion_tokens > 0
+
+
+def test_adapters_come_and_go_while_others_stream(serving: Serving, adapters: list[Path]) -> None:
+    expected = serving.text(generate("alone", [0, 9, 8], max_tokens=60))
+    serving.engine.submit(generate("stream", [0, 9, 8], max_tokens=60))
+    serving.step()
+    for adapter in adapters:
+        serving.engine.submit(_load(serving, adapter))
+        serving.step()
+        serving.engine.submit(Unload("unload", "gone", "tuned"))
+        serving.step()
+    assert ("stream", 0) not in serving.finish
+    serving.run()
+    assert serving.texts[("stream", 0)] == expected
+    assert serving.engine.status()["adapters"] == 0
+
+
+def test_a_model_leaves_only_when_its_last_stream_has_ended(
+    serving: Serving, adapters: list[Path]
+) -> None:
+    serving.load("tuned", adapters[0])
+    expected = serving.text(generate("alone", [0, 9, 8], "tuned", max_tokens=30))
+    serving.engine.submit(generate("stream", [0, 9, 8], "tuned", max_tokens=30))
+    serving.step()
+    serving.engine.submit(Unload("unload", "gone", "tuned"))
+    serving.engine.submit(generate("late", [0, 9, 8], "tuned"))
+    serving.step()
+    assert serving.failed["late"].error.code == "model_not_loaded"
+    assert "gone" not in serving.finished
+    serving.run()
+    assert serving.texts[("stream", 0)] == expected
+    assert "gone" in serving.finished
+
+
+def test_a_request_for_a_model_that_is_not_loaded_is_refused(serving: Serving) -> None:
+    serving.run([generate("a", TextPrompt("text", "x"), "nobody")])
+    assert serving.failed["a"].error.code == "model_not_loaded"
+
+
+def _load(serving: Serving, adapter: Path) -> object:
+    from bullion.contract.recipe import BaseModel
+    from bullion.contract.worker import Load, ServedModel
+
+    base = BaseModel("base", str(serving.base), None, False)
+    return Load("load", "load-tuned", ServedModel("tuned", base, str(adapter)))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8, 17, 64])
+def test_a_row_of_a_product_does_not_depend_on_how_many_rows_there_are(rows: int) -> None:
+    import torch
+    from bullion.engine.linear import product
+
+    torch.manual_seed(0)
+    for out, size in ((24, 256), (384, 256), (256, 24), (256, 688), (1376, 256), (6000, 256)):
+        multiply = product(torch.randn(out, size), None)
+        x = torch.randn(100, size)
+        assert torch.equal(multiply(x[:rows]), multiply(x)[:rows])
