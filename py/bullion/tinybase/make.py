@@ -130,7 +130,7 @@ def write_weights(model, begin: int, ends: Sequence[int], out: Path) -> None:
     )
     _write_json(
         out / "generation_config.json",
-        {"bos_token_id": begin, "do_sample": False, "eos_token_id": list(ends), "max_length": 2048},
+        {"bos_token_id": begin, "do_sample": False, "eos_token_id": list(ends)},
     )
 
 
