@@ -23,7 +23,7 @@ from bullion.data.packing import Pack
 from bullion.data.supervise import IGNORED
 from bullion.train.step import Recompute
 
-LOGITS_BYTES = 256 << 20  # fp32 logits alive at once
+LOGITS_BYTES = {"cuda": 256 << 20, "cpu": 16 << 20}  # fp32 logits alive at once; a CPU keeps them near
 _names = itertools.count()
 
 
@@ -131,7 +131,7 @@ class GeneralStepper:
         vocabulary = (
             getattr(head, "out_features", None) or self.base.config.get_text_config().vocab_size
         )
-        return max(16, LOGITS_BYTES // (4 * vocabulary))
+        return max(16, LOGITS_BYTES[self.device.type] // (4 * vocabulary))
 
     def _passes(self, pack: Pack) -> Iterator[Pack]:
         if self.packs_records or len(pack.lengths) == 1:
