@@ -14,7 +14,6 @@ ask() {
   }
 }
 
-
 # first NAME: like field, but the earliest of several on one line.
 first() {
   grep -o "\"$1\":\"\{0,1\}[^\",}]*" | head -n 1 | sed "s/\"$1\":\"\{0,1\}//"

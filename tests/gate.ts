@@ -39,10 +39,14 @@ const present = await existing(sources);
 const modules = present.flatMap((path) => path.endsWith(".ts") ? [path] : [`${path}/**/*.ts`]);
 
 const steps: Step[] = [
-  { name: "packages", command: [deno, "install", "--quiet", "--entrypoint", "tests/packages.ts"] },
+  { name: "packages", command: [deno, "install", "--quiet", "--no-lock", "--entrypoint", "tests/packages.ts"] },
   { name: "format (TypeScript)", command: [deno, "fmt", "--check", ...present] },
   { name: "lint (TypeScript)", command: [deno, "lint", ...present] },
-  { name: "types (TypeScript)", command: [deno, "check", ...await expand(modules)] },
+  { name: "locked packages", command: [deno, "check", "--quiet", "--frozen", "main.ts"] },
+  {
+    name: "types (TypeScript)",
+    command: [deno, "check", "--quiet", "--no-lock", ...await expand(modules)],
+  },
   {
     name: "format (Python)",
     command: [python, "-m", "ruff", "format", "--check", "--config", pyproject, ...pythonFolders],
@@ -63,7 +67,7 @@ const steps: Step[] = [
   },
   {
     name: "tests (TypeScript)",
-    command: [deno, "test", "--quiet", ...permissions, "tests/"],
+    command: [deno, "test", "--quiet", "--no-check", "--no-lock", ...permissions, "tests/"],
     env: { BULLION_TEST_PYTHON: python },
   },
 ];
