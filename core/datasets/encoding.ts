@@ -26,24 +26,27 @@ function wrongEncoding(what: string, encoding: string | null): BullionError {
   });
 }
 
-/** The longest valid beginning, found by halving; `stream` lets a character be cut at its end. */
+/** Where the first character begins that is not UTF-8: found by halving, then back to its first byte. */
 function firstInvalid(bytes: Uint8Array): number {
-  const isValid = (length: number) => {
-    try {
-      new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(0, length), { stream: true });
-      return true;
-    } catch {
-      return false;
-    }
-  };
   let valid = 0;
   let invalid = bytes.length + 1;
   while (invalid - valid > 1) {
     const middle = (valid + invalid) >> 1;
-    if (isValid(middle)) valid = middle;
+    if (isUtf8(bytes.subarray(0, middle), { cut: true })) valid = middle;
     else invalid = middle;
   }
+  while (!isUtf8(bytes.subarray(0, valid), { cut: false })) valid--; // at most three times
   return Math.min(valid, bytes.length - 1);
+}
+
+/** `cut`: the last character may be incomplete. */
+function isUtf8(bytes: Uint8Array, { cut }: { cut: boolean }): boolean {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: cut });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function lineOf(bytes: Uint8Array, offset: number): number {
