@@ -4,6 +4,7 @@
  * Report → pairs → LoRA → verified merge → chat over HTTP, base beside tuned, asked in phrasings that
  * were not trained. Owns the order of the parts and what is printed; the parts are core's.
  */
+import { parse, stringify } from "@std/yaml";
 import { BullionError } from "../contract/errors.ts";
 import type { ExportJob, FineTuningJob } from "../contract/job.ts";
 import type { ServerConfig } from "../core/config/server.ts";
@@ -70,24 +71,23 @@ async function tune({ service }: Listening, screen: Screen): Promise<void> {
   screen.line(`  ${document.pages} pages, ${pairs.facts} facts, ${pairs.pairs} pairs`);
 
   screen.line("\n2  LoRA fine-tuning of the embedded base");
-  const recipe = [
-    await Deno.readTextFile(RECIPE),
-    `model_name_or_path: ${BASE}`,
-    `dataset: ${DATASET}`,
-    `output_dir: ${ADAPTER}`,
-    "overwrite_output_dir: true",
-  ].join("\n");
+  const recipe = stringify({
+    ...parse(await Deno.readTextFile(RECIPE)),
+    model_name_or_path: BASE,
+    dataset: DATASET,
+    output_dir: ADAPTER,
+  });
   const training = await jobs.createTrain({ kind: "yaml", text: recipe, origin: { kind: "rest" } });
   await follow(jobs.tail(training.id, 0, forever()), screen);
   succeeded(jobs.getTrain(training.id));
 
   screen.line("\n3  Merge, verified against base plus adapter");
-  const merge = [
-    `model_name_or_path: ${BASE}`,
-    `adapter_name_or_path: ${ADAPTER}`,
-    "template: llama3",
-    `export_dir: ${MERGED}`,
-  ].join("\n");
+  const merge = stringify({
+    model_name_or_path: BASE,
+    adapter_name_or_path: ADAPTER,
+    template: "llama3",
+    export_dir: MERGED,
+  });
   const exporting = await jobs.createExport({ text: merge, origin: { kind: "rest" } });
   await follow(jobs.tail(exporting.id, 0, forever()), screen);
   const { result } = succeeded(jobs.getExport(exporting.id));
