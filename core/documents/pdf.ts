@@ -5,11 +5,9 @@
  * standard fonts are read from the installed package (without them a report whose fonts are not
  * embedded gives no Chinese at all). It knows nothing of reports.
  */
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import * as pdfjs from "pdfjs-dist/legacy/build/pdf.mjs";
 import { BullionError } from "../../contract/errors.ts";
-import { type Rule, rulesOf } from "./rules.ts";
+import { assetFolder, loadPdfjs, type PDFDocumentProxy } from "./pdfjs.ts";
+import { type OperatorCodes, type Rule, rulesOf } from "./rules.ts";
 
 /** A run of text: left edge and baseline in points from the page's lower left corner. */
 export interface TextItem {
@@ -27,8 +25,6 @@ export interface RawPage {
   items: TextItem[];
   rules: Rule[];
 }
-
-const assets = dirname(createRequire(import.meta.url).resolve("pdfjs-dist/package.json"));
 
 /** A PDF may be preceded by other bytes; readers accept its mark within the first 1,024. */
 function hasPdfMark(bytes: Uint8Array): boolean {
@@ -73,11 +69,12 @@ export async function readPages(bytes: Uint8Array, name: string): Promise<RawPag
       );
   if (truncated) broken(undefined);
 
+  const pdfjs = await loadPdfjs();
   const task = pdfjs.getDocument({
     data: bytes.slice(),
-    cMapUrl: join(assets, "cmaps") + "/",
+    cMapUrl: assetFolder("cmaps"),
     cMapPacked: true,
-    standardFontDataUrl: join(assets, "standard_fonts") + "/",
+    standardFontDataUrl: assetFolder("standard_fonts"),
     isEvalSupported: false,
     enableXfa: false,
     disableFontFace: true,
@@ -98,7 +95,7 @@ export async function readPages(bytes: Uint8Array, name: string): Promise<RawPag
     );
     const pages: RawPage[] = [];
     for (let number = 1; number <= pdf.numPages; number++) {
-      pages.push(await readPage(pdf, number).catch(broken));
+      pages.push(await readPage(pdf, number, pdfjs.OPS).catch(broken));
     }
     if (!pages.some((page) => page.items.length > 0)) {
       refuse(
@@ -113,7 +110,11 @@ export async function readPages(bytes: Uint8Array, name: string): Promise<RawPag
   }
 }
 
-async function readPage(pdf: pdfjs.PDFDocumentProxy, number: number): Promise<RawPage> {
+async function readPage(
+  pdf: PDFDocumentProxy,
+  number: number,
+  codes: OperatorCodes,
+): Promise<RawPage> {
   const page = await pdf.getPage(number);
   const viewport = page.getViewport({ scale: 1 });
   // Viewport coordinates run downwards and undo the page's rotation; flip them once, here.
@@ -129,7 +130,7 @@ async function readPage(pdf: pdfjs.PDFDocumentProxy, number: number): Promise<Ra
     const [x, y] = place(e, f);
     items.push({ text: item.str, x, y, width: item.width, height: Math.hypot(c, d) });
   }
-  const rules = rulesOf(await page.getOperatorList(), place);
+  const rules = rulesOf(await page.getOperatorList(), codes, place);
   page.cleanup();
   return { number, width: viewport.width, height: viewport.height, items, rules };
 }

@@ -3,7 +3,7 @@
  *
  * Reports draw table borders in either way. Curves, slopes, clips and filled areas are ignored.
  */
-import { OPS } from "pdfjs-dist/legacy/build/pdf.mjs";
+import type { Operators } from "./pdfjs.ts";
 
 /** A horizontal (y0 = y1) or vertical (x0 = x1) line in points, from the lower left corner. */
 export interface Rule {
@@ -20,15 +20,18 @@ type Place = (x: number, y: number) => Point;
 const THIN = 2.5; // a filled box up to this many points across is a line
 const SHORT = 4; // lines below this length are dashes, dots and check boxes
 
-const FILLS = new Set([OPS.fill, OPS.eoFill]);
-const STROKES = new Set([
-  OPS.stroke,
-  OPS.closeStroke,
-  OPS.fillStroke,
-  OPS.eoFillStroke,
-  OPS.closeFillStroke,
-  OPS.closeEOFillStroke,
-]);
+/** pdfjs's numbers for the operators that draw, by their names. */
+export type OperatorCodes = Record<string, number>;
+
+const FILLS = ["fill", "eoFill"];
+const STROKES = [
+  "stroke",
+  "closeStroke",
+  "fillStroke",
+  "eoFillStroke",
+  "closeFillStroke",
+  "closeEOFillStroke",
+];
 /** Operators inside a constructPath buffer and how many coordinates follow each. */
 const PATH_OPERANDS: Record<number, number> = { 0: 2, 1: 2, 2: 6, 3: 4, 4: 0 };
 const [MOVE, LINE, CLOSE] = [0, 1, 4];
@@ -44,36 +47,32 @@ function multiply(m: Matrix, n: Matrix): Matrix {
   ];
 }
 
-/** What pdfjs gives for a page: operators and, beside each, its arguments. */
-interface Operators {
-  fnArray: number[];
-  // deno-lint-ignore no-explicit-any -- each operator has arguments of its own shape
-  argsArray: any[];
-}
-
 /** `place` turns the page's own coordinates into upright ones. */
-export function rulesOf(operators: Operators, place: Place): Rule[] {
+export function rulesOf(operators: Operators, codes: OperatorCodes, place: Place): Rule[] {
+  const [fills, strokes] = [FILLS, STROKES].map((names) =>
+    new Set(names.map((name) => codes[name]))
+  );
   const rules: Rule[] = [];
   const stack: Matrix[] = [];
   let matrix: Matrix = [1, 0, 0, 1, 0, 0];
   operators.fnArray.forEach((operator, at) => {
     const args = operators.argsArray[at];
-    if (operator === OPS.save) stack.push(matrix);
-    else if (operator === OPS.restore) matrix = stack.pop() ?? matrix;
-    else if (operator === OPS.transform) matrix = multiply(matrix, args as Matrix);
-    else if (operator === OPS.paintFormXObjectBegin) {
+    if (operator === codes.save) stack.push(matrix);
+    else if (operator === codes.restore) matrix = stack.pop() ?? matrix;
+    else if (operator === codes.transform) matrix = multiply(matrix, args as Matrix);
+    else if (operator === codes.paintFormXObjectBegin) {
       stack.push(matrix);
       if (args?.[0]) matrix = multiply(matrix, args[0] as Matrix);
-    } else if (operator === OPS.paintFormXObjectEnd) matrix = stack.pop() ?? matrix;
-    else if (operator === OPS.constructPath) {
+    } else if (operator === codes.paintFormXObjectEnd) matrix = stack.pop() ?? matrix;
+    else if (operator === codes.constructPath) {
       const painted = args[0] as number;
       const buffer = (args[1] as (ArrayLike<number> | null)[])[0];
       if (!buffer) return;
       const [a, b, c, d, e, f] = matrix;
       const put: Place = (x, y) => place(a * x + c * y + e, b * x + d * y + f);
       for (const path of subpaths(buffer, put)) {
-        if (FILLS.has(painted)) addSliver(rules, path);
-        else if (STROKES.has(painted)) addSegments(rules, path);
+        if (fills!.has(painted)) addSliver(rules, path);
+        else if (strokes!.has(painted)) addSegments(rules, path);
       }
     }
   });

@@ -1,9 +1,10 @@
-"""`python -m bullion.sample_report --font FONT.ttf --out REPORT.pdf`: writes the sample report.
+"""`python -m bullion.sample_report [--font FONT.ttf] [--out REPORT.pdf]`: writes the sample report.
 
 `--font` takes a TrueType font with Chinese characters; the glyphs that are used are embedded. Free
 ones: Noto Sans SC (SIL OFL; npm @expo-google-fonts/noto-sans-sc, NotoSansSC_400Regular.ttf, the one
 of the committed sample), WenQuanYi Micro Hei (Apache-2.0; Debian fonts-wqy-microhei) and AR PL
-SungtiL GB (Arphic licence; Debian fonts-arphic-gbsn00lp). Needs reportlab (py/requirements-dev.txt).
+SungtiL GB (Arphic licence; Debian fonts-arphic-gbsn00lp). Without it the report names STSong-Light
+and embeds nothing. Needs reportlab (py/requirements-dev.txt).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--font", type=Path, required=True, help="a TrueType font with Chinese")
+    parser.add_argument("--font", type=Path, help="a TrueType font with Chinese, to embed")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
     parser.add_argument("--seed", type=int, default=0, help="0 is the committed sample")
     parser.add_argument("--company", help="full name of the company, instead of a drawn one")

@@ -58,7 +58,7 @@ class Company:
     officers: dict[str, str]
     """By title, in the order of TITLES."""
     auditor: str
-    accountants: tuple[str, str]
+    accountants: tuple[str, ...]
     founded: str
     shares: int
     shareholders: tuple[Shareholder, ...]

@@ -5,6 +5,7 @@ The only module that imports reportlab. The same blocks and font give the same b
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import (
     BaseDocTemplate,
@@ -30,18 +32,24 @@ from reportlab.platypus import Paragraph as Text
 from bullion.sample_report.blocks import Block, Heading, PageBreak, Paragraph, Report, Table
 
 FONT = "report"
+UNEMBEDDED = "STSong-Light"
 WIDTH = A4[0] - 44 * mm
 SIDES = {"left": "drawString", "centre": "drawCentredString", "right": "drawRightString"}
 
 
-def typeset(report: Report, blocks: list[Block], font: Path) -> bytes:
-    """`font` is a TrueType file (or collection, of which the first face is taken)."""
-    pdfmetrics.registerFont(TTFont(FONT, str(font)))
-    pages = _build(report, blocks, 0)[1]
-    return _build(report, blocks, pages)[0]
+def typeset(report: Report, blocks: list[Block], font: Path | None) -> bytes:
+    """`font` is a TrueType file (or collection, of which the first face is taken) to embed. Without
+    one the text names STSong-Light, which a reader must have, as many real reports do."""
+    if font:
+        pdfmetrics.registerFont(TTFont(FONT, str(font)))
+    else:
+        pdfmetrics.registerFont(UnicodeCIDFont(UNEMBEDDED))
+    name = FONT if font else UNEMBEDDED
+    pages = _build(report, blocks, name, 0)[1]
+    return _build(report, blocks, name, pages)[0]
 
 
-def _build(report: Report, blocks: list[Block], pages: int) -> tuple[bytes, int]:
+def _build(report: Report, blocks: list[Block], font: str, pages: int) -> tuple[bytes, int]:
     out = BytesIO()
     rl_config.invariant = 1
     document = BaseDocTemplate(
@@ -53,16 +61,16 @@ def _build(report: Report, blocks: list[Block], pages: int) -> tuple[bytes, int]
         pageCompression=1,
     )
     frame = Frame(22 * mm, 24 * mm, WIDTH, A4[1] - 50 * mm, 0, 0, 0, 0)
-    decorate = _decoration(report, pages)
+    decorate = _decoration(report, font, pages)
     document.addPageTemplates([PageTemplate(frames=[frame], onPage=decorate)])
     flowables: list[Flowable] = []
     for block in blocks:
-        flowables += _flowables(block)
+        flowables += _flowables(block, font)
     document.build(flowables)
     return out.getvalue(), document.page
 
 
-def _decoration(report: Report, pages: int) -> Any:
+def _decoration(report: Report, font: str, pages: int) -> Any:
     layout, company = report.layout, report.company
     header = layout.running_header.format(
         name=company.name, short=company.short_name, now=report.now
@@ -71,7 +79,7 @@ def _decoration(report: Report, pages: int) -> Any:
 
     def decorate(canvas: Any, document: Any) -> None:
         canvas.saveState()
-        canvas.setFont(FONT, 8.5)
+        canvas.setFont(font, 8.5)
         getattr(canvas, SIDES[layout.header_side])(x, A4[1] - 17 * mm, header)
         canvas.setLineWidth(0.4)
         canvas.line(22 * mm, A4[1] - 19 * mm, A4[0] - 22 * mm, A4[1] - 19 * mm)
@@ -82,56 +90,48 @@ def _decoration(report: Report, pages: int) -> Any:
     return decorate
 
 
-def _style(name: str, size: float, **more: Any) -> ParagraphStyle:
+def _style(font: str, size: float, **more: Any) -> ParagraphStyle:
     leading = size * 1.55
-    return ParagraphStyle(
-        name, fontName=FONT, fontSize=size, leading=leading, wordWrap="CJK", **more
-    )
+    return ParagraphStyle("", fontName=font, fontSize=size, leading=leading, wordWrap="CJK", **more)
 
 
-_HEADINGS = {
-    1: _style("h1", 15, alignment=1, spaceBefore=16, spaceAfter=10),
-    2: _style("h2", 12, spaceBefore=10, spaceAfter=5),
-    3: _style("h3", 10.5, spaceBefore=7, spaceAfter=4),
+_HEADINGS: dict[int, dict[str, Any]] = {
+    1: {"size": 15, "alignment": 1, "spaceBefore": 16, "spaceAfter": 10},
+    2: {"size": 12, "spaceBefore": 10, "spaceAfter": 5},
+    3: {"size": 10.5, "spaceBefore": 7, "spaceAfter": 4},
 }
-_PARAGRAPHS = {
-    "body": _style("body", 10.5, firstLineIndent=21, spaceAfter=4),
-    "entry": _style("entry", 10.5, spaceAfter=180),
-    "centred": _style("centred", 10.5, alignment=1, spaceAfter=5),
-    "right": _style("right", 9, alignment=2, spaceAfter=2),
-    "title": _style("title", 22, alignment=1, spaceAfter=24),
+_PARAGRAPHS: dict[str, dict[str, Any]] = {
+    "body": {"size": 10.5, "firstLineIndent": 21, "spaceAfter": 4},
+    "entry": {"size": 10.5, "spaceAfter": 180},
+    "centred": {"size": 10.5, "alignment": 1, "spaceAfter": 5},
+    "right": {"size": 9, "alignment": 2, "spaceAfter": 2},
+    "title": {"size": 22, "alignment": 1, "spaceAfter": 24},
 }
-_LABEL = _style("label", 9)
-_MIDDLE = _style("middle", 9, alignment=1)
-_NUMBER = _style("number", 9, alignment=2)
 
 
-def _flowables(block: Block) -> list[Flowable]:
+def _flowables(block: Block, font: str) -> list[Flowable]:
     match block:
         case Heading(level, text):
-            style = _HEADINGS[level]
-            style.keepWithNext = 1
-            return [Text(text, style)]
-        case Paragraph(text, style_name):
+            return [Text(text, _style(font, **_HEADINGS[level], keepWithNext=1))]
+        case Paragraph(text, style):
             # reportlab closes up spaces; a wide gap is set with spaces that it keeps.
-            return [Text(text.replace("  ", "\u00a0\u00a0"), _PARAGRAPHS[style_name])]
+            return [Text(text.replace("  ", "\u00a0\u00a0"), _style(font, **_PARAGRAPHS[style]))]
         case PageBreak():
             return [PageEnd()]
         case Table():
-            return [_table(block), Spacer(1, 8)]
+            return [_table(block, font), Spacer(1, 8)]
 
 
-def _table(table: Table) -> LongTable:
+def _table(table: Table, font: str) -> LongTable:
     scale = WIDTH / sum(table.widths)
-    rows = []
-    for at, row in enumerate(table.rows):
-        rows.append(
-            [
-                Text(cell, _cell_style(cell, column, at < table.headers))
-                for column, cell in enumerate(row)
-            ]
-        )
-    set_rows = LongTable(
+    rows = [
+        [
+            Text(cell, _style(font, 9, alignment=_alignment(cell, column, at < table.headers)))
+            for column, cell in enumerate(row)
+        ]
+        for at, row in enumerate(table.rows)
+    ]
+    ruled = LongTable(
         rows, colWidths=[width * scale for width in table.widths], repeatRows=table.headers
     )
     commands: list[tuple[Any, ...]] = [
@@ -140,13 +140,13 @@ def _table(table: Table) -> LongTable:
         ("TOPPADDING", (0, 0), (-1, -1), 2.5),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 3.5),
     ]
-    commands += [("SPAN", (left, top), (right, bottom)) for left, top, right, bottom in table.spans]
-    set_rows.setStyle(TableStyle(commands))
-    return set_rows
+    commands += [("SPAN", (left, top), (right, end)) for left, top, right, end in table.spans]
+    ruled.setStyle(TableStyle(commands))
+    return ruled
 
 
-def _cell_style(cell: str, column: int, header: bool) -> ParagraphStyle:
+def _alignment(cell: str, column: int, header: bool) -> int:
+    """Headers in the middle, amounts to the right, everything else to the left."""
     if header:
-        return _MIDDLE
-    numeric = column > 0 and cell[-1:].isdigit() and all(char in "-0123456789,." for char in cell)
-    return _NUMBER if numeric else _LABEL
+        return 1
+    return 2 if column > 0 and re.fullmatch(r"-?[\d,]+(\.\d+)?", cell) else 0
