@@ -64,7 +64,8 @@ def snapshot(
 
 def randomness() -> dict[str, Any]:
     """The states of every random stream a step can draw from."""
-    name, keys, position, has_gauss, gauss = numpy.random.get_state()
+    drawn: Any = numpy.random.get_state()
+    name, keys, position, has_gauss, gauss = drawn
     return {
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(keys.astype("int64")), position, has_gauss, gauss),
@@ -120,7 +121,7 @@ class Checkpoints:
         found = existing(self.output)
         spared = {best, found[-1].path if found else None}
         surplus = len(found) - self._limit
-        removed = []
+        removed: list[Checkpoint] = []
         for checkpoint in found:
             if len(removed) >= surplus:
                 break

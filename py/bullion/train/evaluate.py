@@ -30,25 +30,25 @@ class Evaluation:
         self._sums: list[tuple[int, Tensor]] = []
         self._shares: list[Tensor] = []
 
-    def batches(self, device: torch.device) -> Iterator[None]:
+    def batches(self) -> Iterator[None]:
         """Evaluates a batch each time it is advanced, so that the caller can end in between."""
         for start in range(0, len(self._examples), self._batch_size):
             batch = self._examples[start : start + self._batch_size]
             counts = [predicted(example) for example in batch]
             trained = sum(counts)
             if trained:
-                loss = torch.zeros((), device=device)
+                losses = []
                 # Accuracy is a mean of records' shares: each record needs a pack of its own.
                 parts = [[example] for example in batch] if self._accuracy else [list(batch)]
                 for part in parts:
                     count = sum(predicted(example) for example in part)
                     if not count:
                         continue
-                    share, right = self._stepper.evaluate(join(part).to(device))
-                    loss = loss + share
+                    share, right = self._stepper.evaluate(join(part))
+                    losses.append(share)
                     if self._accuracy:
                         self._shares.append(right / count)
-                self._sums.append((len(batch), loss / trained))
+                self._sums.append((len(batch), torch.stack(losses).sum() / trained))
             yield
 
     def result(self) -> tuple[float, dict[str, float]]:

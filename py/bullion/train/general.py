@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,10 @@ from bullion.data.packing import Pack
 from bullion.data.supervise import IGNORED
 from bullion.train.step import Recompute
 
-LOGITS_BYTES = {"cuda": 256 << 20, "cpu": 16 << 20}  # fp32 logits alive at once; a CPU keeps them near
+LOGITS_BYTES = {
+    "cuda": 256 << 20,
+    "cpu": 16 << 20,
+}  # fp32 logits alive at once; a CPU keeps them near
 _names = itertools.count()
 
 
@@ -66,7 +70,7 @@ class GeneralStepper:
         loss = torch.zeros((), device=self.device)
         right = torch.zeros((), device=self.device, dtype=torch.int64)
         for part in self._passes(pack):
-            at, targets = _trained(part)
+            at, targets, part = self._trained(part)
             if not len(at):
                 continue
             with self._precision(part.lengths):
@@ -77,7 +81,7 @@ class GeneralStepper:
         return loss, right
 
     def _forward_backward(self, part: Pack, weight: float) -> Tensor:
-        at, targets = _trained(part)
+        at, targets, part = self._trained(part)
         total = torch.zeros((), device=self.device)
         if not len(at):
             return total
@@ -99,6 +103,16 @@ class GeneralStepper:
             hidden.backward(leaf.grad)
         return total
 
+    def _trained(self, pack: Pack) -> tuple[Tensor, Tensor, Pack]:
+        """Positions whose next token is trained (S,), those tokens (S,), the pack: on the device.
+
+        Looked for on the host, where it costs no waiting.
+        """
+        following = pack.labels[1:]
+        at = (following != IGNORED).nonzero()[:, 0]
+        found = Pack(at, following[at], at, ()).to(self.device)
+        return found.input_ids, found.labels, pack.to(self.device)
+
     def _logits(
         self, part: Pack, at: Tensor, targets: Tensor
     ) -> tuple[list[Callable[[], Tensor]], Sequence[Tensor]]:
@@ -108,7 +122,7 @@ class GeneralStepper:
         hidden = self._hidden(part)[0, at]
         head = self.base.get_output_embeddings()
         size = self._rows(head)
-        return [lambda h=h: head(h) for h in hidden.split(size)], targets.split(size)
+        return [partial(head, piece) for piece in hidden.split(size)], targets.split(size)
 
     def _hidden(self, part: Pack) -> Tensor:
         """(1, T, H), after the last norm."""
@@ -243,13 +257,6 @@ class GeneralStepper:
                 )
             )
         return torch.cat(parts, 2).transpose(1, 2), None
-
-
-def _trained(pack: Pack) -> tuple[Tensor, Tensor]:
-    """Positions whose next token is trained (S,), and those tokens (S,)."""
-    following = pack.labels[1:]
-    at = (following != IGNORED).nonzero()[:, 0]
-    return at, following[at]
 
 
 def _probe(base: Any, lengths: tuple[int, ...], device: torch.device) -> Pack:

@@ -121,7 +121,7 @@ class Run:
         for part in micro_packs(examples, self.pack_tokens):
             if loss is not None and interruption() == "cancel":
                 return "cancel"
-            share = self.stepper.accumulate(join(part).to(self.device), divisor)
+            share = self.stepper.accumulate(join(part), divisor)
             loss = share if loss is None else loss + share
         assert loss is not None
         norm = self.optimizer.step(self.factor(step))
@@ -186,7 +186,7 @@ class Run:
             self.spec.length.eval_batch_size,
             self.spec.evaluation.compute_accuracy,
         )
-        for _ in evaluation.batches(self.device):
+        for _ in evaluation.batches():
             if interruption is not None and interruption() == "cancel":
                 self.stopped = "cancel"
                 return
@@ -194,6 +194,7 @@ class Run:
         epoch = self.course.epoch_after(self._step)
         self._evaluated = EvaluatedEvent(self.id, self._step, epoch, loss, metrics)
         self.best.note(self._step, loss)
+        assert self._progress is not None  # the first step always reports
         self.report.evaluated(self._evaluated, self._progress)
         yield self._evaluated
 

@@ -21,7 +21,7 @@ Recompute = Literal["none", "selective", "full"]
 
 
 class Stepper(Protocol):
-    """Forward and backward over packs, for one model on one device.
+    """Forward and backward over packs, for one model on one device. Packs come on the host.
 
     `trainable()` are PEFT's own parameters (or share their storage): what it trains is what is saved.
     The recipe clears gradients in place and never replaces `.grad`, so gradients may be views of one

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy
 import pytest
-
 from bullion.data.records import Record, Turn
 from bullion.data.supervise import IGNORED, Example, supervise
 from bullion.data.template import choose

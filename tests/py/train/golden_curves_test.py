@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import alpaca_conversations, of_type, plain_spec, run, write_records
-from safetensors.torch import load_file
-
 from bullion.contract.recipe import LengthSpec, TrainSpec
+from safetensors.torch import load_file
+from small_jobs import alpaca_conversations, of_type, plain_spec, run, write_records
 
 
 def curve_spec(
@@ -34,7 +33,8 @@ def curve_spec(
 
 
 @pytest.mark.parametrize(
-    ("curve", "path"), [("curve_a", "fast"), ("curve_b", "fast"), ("curve_b", "general")]
+    ("curve", "path"),
+    [("curve_a", "fast"), ("curve_b", "fast"), ("curve_b", "general")],
 )
 def test_every_step_has_the_golden_loss_and_norm_and_the_adapter_ends_as_theirs(
     golden: Path,
