@@ -2,12 +2,8 @@
 import { deepStrictEqual, equal, match, ok, throws } from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { BullionError } from "../../../contract/errors.ts";
-import {
-  describeServerConfig,
-  environmentName,
-  isLoopback,
-  loadServerConfig,
-} from "../../../core/config/server.ts";
+import { describeServerConfig, isLoopback, loadServerConfig } from "../../../core/config/server.ts";
+import { environmentName } from "../../../core/config/server_layers.ts";
 import { ServerSettings, settingPaths } from "../../../core/config/server_schema.ts";
 import { readYamlMapping } from "../../../core/config/yaml.ts";
 import { Faults } from "../../../core/config/faults.ts";
