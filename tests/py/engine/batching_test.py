@@ -17,7 +17,7 @@ def random_request(number: int, models: list[str], chance: random.Random) -> Gen
     prompt = [0, *(chance.randrange(5, 400) for _ in range(chance.choice([3, 20, 60, 150])))]
     if chance.random() < 0.3:  # a shared beginning
         prompt = [0, *range(5, 5 + chance.choice([16, 40, 64])), *prompt[1:]]
-    settings: dict[str, object] = {"max_tokens": chance.choice([1, 4, 12, 40])}
+    settings: dict[str, object] = {"max_tokens": chance.choice([1, 4, 12, 40, 90])}
     if chance.random() < 0.3:
         settings["stop"] = [chance.choice(["a", "e", "12", "\n", "公司"])]
     if chance.random() < 0.3:
@@ -33,12 +33,12 @@ def test_of_200_random_requests_each_text_is_the_one_produced_alone(
 ) -> None:
     chance = random.Random(11)
     models = ["base", "one", "two"]
-    crowd, alone = serve(kv_memory_gb=0.0005), serve()
+    crowd, alone = serve(kv_memory_gb=0.0003), serve()
     for serving in (crowd, alone):
         serving.load("one", adapters[0])
         serving.load("two", adapters[1])
     total = crowd.engine.status()["kv_pages_total"]
-    assert total < 16 * 12  # so tight that sequences must be parked
+    assert total < 32  # so tight that sequences must be parked
     requests = [random_request(number, models, chance) for number in range(200)]
     cancelled = set()
     left = list(requests)
@@ -54,7 +54,7 @@ def test_of_200_random_requests_each_text_is_the_one_produced_alone(
     assert set(crowd.done) == {request.id for request in requests}
     status = crowd.engine.status()
     assert (status["kv_pages_used"], status["running"], status["waiting"]) == (0, 0, 0)
-    assert status["parkings"] > 5
+    assert status["parkings"] > 2
     for request in requests:
         alone.run([request])
         for index in range(request.spec.n):
