@@ -56,6 +56,13 @@ def read_adapter(folder: Path) -> Adapter:
     replaced: dict[str, torch.Tensor] = {}
     names: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise Refusal(
+                "broken_adapter",
+                f"Cannot use the adapter in {folder}: {key} is not finite. Training diverged: use "
+                "an earlier checkpoint or a lower learning rate",
+                "adapter_name_or_path",
+            )
         name = key.removeprefix(_PREFIX)
         for part in ("lora_A", "lora_B", "lora_magnitude_vector"):
             module, found, _ = name.partition(f".{part}")
@@ -150,7 +157,7 @@ def merged_weight(weight: torch.Tensor, pair: LoraPair) -> torch.Tensor:
     """
     a = pair.a.to(weight.device, torch.float32)
     b = pair.b.to(weight.device, torch.float32)
-    merged = weight.float() + pair.scale * (b @ a)
+    merged = (b @ a).mul_(pair.scale).add_(weight)  # in place: fresh memory costs more than sums
     if pair.magnitude is not None:
         norm = torch.linalg.vector_norm(merged, dim=1)
         merged = (pair.magnitude.to(weight.device, torch.float32) / norm).unsqueeze(1) * merged
