@@ -11,7 +11,7 @@ import type { JobEventObject } from "../../contract/job.ts";
 import type { Page, PageQuery } from "../../contract/page.ts";
 import type { JobRow } from "../store/jobs.ts";
 import type { Store } from "../store/store.ts";
-import type { ExportRequest, Jobs, TrainRequest } from "../service.ts";
+import type { ExportRequest, Jobs, TrainRequest } from "../rooms.ts";
 import { announcePlan, announceReport } from "./announce.ts";
 import { canonicalFiles, convert } from "./data.ts";
 import { Ledger } from "./ledger.ts";

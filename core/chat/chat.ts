@@ -1,0 +1,174 @@
+/**
+ * Chat and text completions: a model's name and a request in, an answer or a stream of it out.
+ *
+ * Resolves the name, leases the model, lets the engine generate. How requests are read is in
+ * requests.ts, how answers look in answers.ts.
+ */
+import type { EngineDoor } from "../../bridge/doors.ts";
+import type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatRequest,
+  Completion,
+  CompletionRequest,
+  DetokenizeRequest,
+  TokenizeRequest,
+} from "../../contract/chat.ts";
+import { BullionError } from "../../contract/errors.ts";
+import { newId } from "../../contract/ids.ts";
+import type { GenerateSpec } from "../../contract/worker.ts";
+import type { Resolver } from "../models/resolve.ts";
+import type { Chat, Stream } from "../rooms.ts";
+import {
+  chatChunk,
+  chatCompletion,
+  type Choice,
+  chunkOf,
+  collect,
+  completion,
+  type Header,
+  openingOf,
+  textChunk,
+  usageOf,
+} from "./answers.ts";
+import { Generation } from "./generation.ts";
+import { chatSpec, textSpecs } from "./requests.ts";
+import type { Lease, Residents } from "./residents.ts";
+
+export interface ChatParts {
+  engine: EngineDoor;
+  residents: Residents;
+  resolver: Resolver;
+  trustRemoteCode: boolean;
+}
+
+export class ChatRoom implements Chat {
+  readonly #parts: ChatParts;
+  /** The model that was asked for last: what a tokenizer request without a model means. */
+  #latest: string | null = null;
+
+  constructor(parts: ChatParts) {
+    this.#parts = parts;
+  }
+
+  async complete(request: ChatRequest, signal: AbortSignal): Promise<ChatCompletion> {
+    const generation = await this.#begin(request.model, signal, (m) => [chatSpec(request, m)]);
+    const choices = await this.#whole(generation, signal);
+    return chatCompletion(header("chat", request.model), choices, generation.usage);
+  }
+
+  async stream(
+    request: ChatRequest,
+    signal: AbortSignal,
+  ): Promise<Stream<ChatCompletionChunk>> {
+    const generation = await this.#begin(request.model, signal, (m) => [chatSpec(request, m)]);
+    return chatChunks(generation, request);
+  }
+
+  async completeText(request: CompletionRequest, signal: AbortSignal): Promise<Completion> {
+    const generation = await this.#begin(request.model, signal, (m) => textSpecs(request, m));
+    const choices = await this.#whole(generation, signal);
+    return completion(header("completion", request.model), choices, generation.usage);
+  }
+
+  async streamText(request: CompletionRequest, signal: AbortSignal): Promise<Stream<Completion>> {
+    const generation = await this.#begin(request.model, signal, (m) => textSpecs(request, m));
+    return textChunks(generation, request);
+  }
+
+  async tokenize(request: TokenizeRequest): Promise<{ tokens: number[] }> {
+    using lease = await this.#lease(this.#modelOr(request.model), new AbortController().signal);
+    const prompt = { kind: "text", text: request.prompt } as const;
+    const { engine } = this.#parts;
+    return { tokens: await engine.tokenize(lease.name, prompt, request.add_special_tokens) };
+  }
+
+  async detokenize(request: DetokenizeRequest): Promise<{ prompt: string }> {
+    using lease = await this.#lease(this.#modelOr(request.model), new AbortController().signal);
+    return { prompt: await this.#parts.engine.detokenize(lease.name, request.tokens) };
+  }
+
+  async #begin(
+    model: string,
+    signal: AbortSignal,
+    specs: (engineName: string) => GenerateSpec[],
+  ): Promise<Generation> {
+    const lease = await this.#lease(model, signal);
+    let asked: GenerateSpec[];
+    try {
+      asked = specs(lease.name);
+    } catch (error) {
+      lease[Symbol.dispose]();
+      throw error;
+    }
+    return await Generation.begin(this.#parts.engine, asked, lease, signal);
+  }
+
+  async #lease(model: string, signal: AbortSignal): Promise<Lease> {
+    const { resolver, residents, trustRemoteCode } = this.#parts;
+    const resolved = resolver.resolve(model, { kind: "rest" }, { trustRemoteCode });
+    const lease = await residents.acquire(resolved, signal);
+    this.#latest = model;
+    return lease;
+  }
+
+  #modelOr(given: string | undefined): string {
+    const model = given ?? this.#latest;
+    if (model !== null) return model;
+    throw new BullionError(
+      "model_required",
+      'Cannot tell which tokenizer is meant as no model was asked for yet: name one in "model"',
+      { param: "model" },
+    );
+  }
+
+  /** Every choice of an answer, by index. An answer that was cancelled is no answer. */
+  async #whole(generation: Generation, signal: AbortSignal): Promise<Choice[]> {
+    const choices = new Map<number, Choice>();
+    for await (const delta of generation) collect(choices, delta);
+    if (signal.aborted) throw new BullionError("cancelled", "The client left before the answer");
+    return [...choices.values()].sort((a, b) => a.index - b.index);
+  }
+}
+
+async function* chatChunks(
+  generation: Generation,
+  request: ChatRequest,
+): AsyncGenerator<ChatCompletionChunk, void> {
+  const shared = header("chat", request.model);
+  const countsUsage = request.stream_options?.include_usage ?? false;
+  const usage = countsUsage ? { usage: null } : {};
+  const opened = new Set<number>();
+  for await (const delta of generation) {
+    if (!opened.has(delta.index)) {
+      opened.add(delta.index);
+      yield { ...chatChunk(shared, openingOf(delta.index)), ...usage };
+    }
+    yield { ...chatChunk(shared, chunkOf(delta)), ...usage };
+  }
+  if (!countsUsage) return;
+  const object = "chat.completion.chunk";
+  yield { ...shared, object, choices: [], usage: usageOf(generation.usage) };
+}
+
+async function* textChunks(
+  generation: Generation,
+  request: CompletionRequest,
+): AsyncGenerator<Completion, void> {
+  const shared = header("completion", request.model);
+  const countsUsage = request.stream_options?.include_usage ?? false;
+  const usage = countsUsage ? { usage: null } : {};
+  const offsets = new Map<number, number>();
+  for await (const delta of generation) {
+    const offset = offsets.get(delta.index) ?? 0;
+    offsets.set(delta.index, offset + delta.text.length);
+    yield { ...textChunk(shared, delta, offset), ...usage };
+  }
+  if (!countsUsage) return;
+  const object = "text_completion";
+  yield { ...shared, object, choices: [], usage: usageOf(generation.usage) };
+}
+
+function header(kind: "chat" | "completion", model: string): Header {
+  return { id: newId(kind), created: Math.floor(Date.now() / 1000), model };
+}

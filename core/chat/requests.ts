@@ -1,0 +1,111 @@
+/**
+ * OpenAI's requests as what the engine is asked: messages, prompts, sampling. Pure.
+ */
+import type { ChatMessage, ChatRequest, CompletionRequest } from "../../contract/chat.ts";
+import { BullionError } from "../../contract/errors.ts";
+import type { GenerateSpec, Message, Prompt, Sampling } from "../../contract/worker.ts";
+
+type Shared = Pick<
+  ChatRequest,
+  | "temperature"
+  | "top_p"
+  | "top_k"
+  | "min_p"
+  | "repetition_penalty"
+  | "presence_penalty"
+  | "frequency_penalty"
+  | "logit_bias"
+  | "seed"
+  | "stop"
+  | "ignore_eos"
+>;
+
+/** `model` is the engine's name of it. Throws for what is well-formed and not possible here. */
+export function chatSpec(request: ChatRequest, model: string): GenerateSpec {
+  const choice = request.tool_choice ?? "auto";
+  if (choice !== "auto" && choice !== "none") {
+    throw unsupported("tool_choice", 'a call cannot be forced: use "auto" or "none"');
+  }
+  const tools = choice === "none" || !request.tools?.length ? null : request.tools;
+  return {
+    model,
+    prompt: { kind: "chat", messages: request.messages.map(messageOf), tools },
+    n: request.n ?? 1,
+    sampling: samplingOf(request, request.max_completion_tokens ?? request.max_tokens ?? null),
+    logprobs: request.logprobs ? request.top_logprobs ?? 0 : null,
+    echo: false,
+    format: formatOf(request.response_format),
+  };
+}
+
+const DEFAULT_TEXT_TOKENS = 16; // OpenAI's, for completions
+
+/** One spec for each prompt. */
+export function textSpecs(request: CompletionRequest, model: string): GenerateSpec[] {
+  const n = request.n ?? 1;
+  if (request.best_of != null && request.best_of !== n) {
+    throw unsupported("best_of", "it must equal n: leave it out");
+  }
+  if (request.suffix) throw unsupported("suffix", "text cannot be filled in before a suffix");
+  return promptsOf(request.prompt).map((prompt) => ({
+    model,
+    prompt,
+    n,
+    sampling: samplingOf(request, request.max_tokens ?? DEFAULT_TEXT_TOKENS),
+    logprobs: request.logprobs ?? null,
+    echo: request.echo ?? false,
+    format: { type: "text" },
+  }));
+}
+
+function promptsOf(prompt: CompletionRequest["prompt"]): Prompt[] {
+  const text = (text: string): Prompt => ({ kind: "text", text });
+  const ids = (ids: number[]): Prompt => ({ kind: "ids", ids });
+  if (typeof prompt === "string") return [text(prompt)];
+  if (prompt.every((part) => typeof part === "number")) return [ids(prompt)];
+  return prompt.map((part) => typeof part === "string" ? text(part) : ids(part as number[]));
+}
+
+function messageOf(message: ChatMessage): Message {
+  const role = message.role === "developer" ? "system" : message.role;
+  return {
+    role,
+    content: contentOf(message.content),
+    name: "name" in message ? message.name ?? null : null,
+    tool_calls: message.role === "assistant" ? message.tool_calls ?? null : null,
+    tool_call_id: message.role === "tool" ? message.tool_call_id : null,
+  };
+}
+
+function contentOf(content: ChatMessage["content"]): string {
+  if (content == null) return "";
+  return typeof content === "string" ? content : content.map(({ text }) => text).join("");
+}
+
+function samplingOf(request: Shared, maxTokens: number | null): Sampling {
+  const { stop } = request;
+  return {
+    max_tokens: maxTokens,
+    temperature: request.temperature ?? 1,
+    top_p: request.top_p ?? 1,
+    top_k: Math.max(0, request.top_k ?? 0), // -1 means off to some clients
+    min_p: request.min_p ?? 0,
+    repetition_penalty: request.repetition_penalty ?? 1,
+    presence_penalty: request.presence_penalty ?? 0,
+    frequency_penalty: request.frequency_penalty ?? 0,
+    logit_bias: request.logit_bias ?? {},
+    seed: request.seed ?? null,
+    stop: typeof stop === "string" ? [stop] : (stop ?? []).filter((text) => text !== ""),
+    ignore_eos: request.ignore_eos ?? false,
+  };
+}
+
+function formatOf(format: ChatRequest["response_format"]): GenerateSpec["format"] {
+  if (format == null || format.type === "text") return { type: "text" };
+  if (format.type === "json_object") return { type: "json_object" };
+  return { type: "json_schema", schema: format.json_schema.schema ?? {} };
+}
+
+function unsupported(param: string, why: string): BullionError {
+  return new BullionError("unsupported_parameter", `Cannot use ${param}: ${why}`, { param });
+}
