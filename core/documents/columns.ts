@@ -33,10 +33,22 @@ export function alignedTables(lines: readonly Line[]): { tables: Table[]; lines:
     }
     const columns = columnsOf(rows);
     if (columns.length < 2) left.push(...run);
-    else tables.push(toTable(run, columns));
+    else {
+      while (isHeaderPiece(left.at(-1), run[0]!, columns)) run.unshift(left.pop()!);
+      tables.push(toTable(run, columns));
+    }
     i = end;
   }
   return { tables, lines: left };
+}
+
+/** The upper line of a header that wraps in one column stands alone above the run. */
+function isHeaderPiece(line: Line | undefined, first: Line, columns: readonly Column[]): boolean {
+  const [segment, ...others] = line?.segments ?? [];
+  if (!line || !segment || others.length > 0 || line.y - first.y > 1.2 * first.height) return false;
+  return columns.slice(1).some(({ x0, x1 }) =>
+    segment.x1 > x0 && segment.x0 < x1 && segment.x1 - segment.x0 < 3 * (x1 - x0)
+  );
 }
 
 /** A run starts at a line of several segments and goes on while lines are such, or wrapped labels. */
