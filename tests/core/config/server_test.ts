@@ -77,6 +77,13 @@ Deno.test("every setting can be written as an environment variable", () => {
   equal(config.python, "python3.12");
 });
 
+Deno.test("yes and off in the file are booleans, as in LLaMA-Factory's YAML", () => {
+  withFile("trust_remote_code: yes\nengine: {cuda_graphs: off}\n", (file) => {
+    const config = loadServerConfig({ file, cwd });
+    deepStrictEqual([config.trust_remote_code, config.engine.cuda_graphs], [true, false]);
+  });
+});
+
 Deno.test("an API key of digits stays a text", () => {
   deepStrictEqual(loadServerConfig({ env: { BULLION_API_KEYS: "12345" }, cwd }).api_keys, [
     "12345",

@@ -83,6 +83,12 @@ Deno.test("a list that does not end, or ends twice, is refused", async () => {
   match((await refusal(bytes(`[1, 2]`))).message, /record 1\) a record is an object/);
 });
 
+Deno.test("brackets, commas and quotes inside a text do not end its record", async () => {
+  const output = 'a "quoted", {braced] \\ and \\"';
+  const { records } = await toCanonical(bytes(JSON.stringify([{ ...GOOD, output }, GOOD])));
+  deepStrictEqual(records.map(({ turns }) => turns[1]!.content), [output, "答"]);
+});
+
 Deno.test("one record laid out over several lines is told how to be written", async () => {
   match(
     (await refusal(bytes(JSON.stringify(GOOD, null, 2)))).message,
