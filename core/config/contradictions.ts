@@ -118,7 +118,7 @@ const RULES: Rule[] = [
   },
   {
     key: "quantization_bit",
-    message: "is 4 or 8",
+    message: "must be 4 or 8",
     scopes: RUN,
     broken: (keys) => keys.quantization_bit !== null && ![4, 8].includes(keys.quantization_bit),
   },
@@ -235,12 +235,9 @@ const RULES: Rule[] = [
   },
   {
     key: "early_stopping_steps",
-    message:
-      "counts evaluations without a better loss; set eval_strategy and load_best_model_at_end",
+    message: "counts evaluations without a better loss, so it needs eval_strategy",
     scopes: ["train"],
-    broken: (keys) =>
-      keys.early_stopping_steps !== null &&
-      (evalPace(keys) === "no" || !keys.load_best_model_at_end),
+    broken: (keys) => keys.early_stopping_steps !== null && evalPace(keys) === "no",
   },
 ];
 

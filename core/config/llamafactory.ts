@@ -38,11 +38,14 @@ export interface WrittenKey {
 }
 
 const SCOPE_NAMES: Record<Scope, string> = {
-  train: "a training",
-  predict: "a prediction",
-  export: "an export",
-  chat: "a chat",
+  train: "training",
+  predict: "prediction",
+  export: "export",
+  chat: "chat",
 };
+
+const withArticle = (scope: Scope): string =>
+  `${scope === "export" ? "an" : "a"} ${SCOPE_NAMES[scope]}`;
 
 /** Throws `invalid_recipe` with every fault, each with its line and key. */
 export function readRecipe(yamlText: string, scope: Scope): Recipe {
@@ -81,7 +84,7 @@ function recipeFrom(entries: WrittenKey[], scope: Scope, faults: Faults): Recipe
       const known = nearest(entry.key, keysAllowed(scope));
       faults.add(entry.key, entry.line, `there is no such key; the nearest one is ${known}`);
     } else if (!isAllowed(entry.key, scope)) {
-      const message = `is a key of training and has no place in ${SCOPE_NAMES[scope]}'s YAML`;
+      const message = `is a key of training and has no place in the YAML of ${withArticle(scope)}`;
       faults.add(entry.key, entry.line, `${message}; take it out`);
     } else {
       lines.set(entry.key, entry.line);
@@ -102,7 +105,7 @@ function recipeFrom(entries: WrittenKey[], scope: Scope, faults: Faults): Recipe
     const reason = "is missing: the chat template of the base's tokenizer is used";
     notes.push({ key: "template", reason });
   }
-  faults.raise("invalid_recipe", `${SCOPE_NAMES[scope]}'s YAML`);
+  faults.raise("invalid_recipe", `the ${SCOPE_NAMES[scope]}'s YAML`);
   return { scope, written: readable, keys, notes };
 }
 
@@ -133,7 +136,7 @@ function readKey(name: KeyName, entry: WrittenKey, scope: Scope, reading: Readin
   } else if (effect.kind === "no_effect") {
     note(effect.reason);
   } else if (!effect.scopes.includes(scope)) {
-    note(`has no meaning for ${SCOPE_NAMES[scope]}`);
+    note(`has no meaning for ${withArticle(scope)}`);
   } else {
     const reason = effect.note?.(value) ?? null;
     if (reason !== null) note(reason);
