@@ -128,7 +128,7 @@ function readKey(name: KeyName, entry: WrittenKey, scope: Scope, reading: Readin
   const { effect } = key;
   if (effect.kind === "refused") {
     if (JSON.stringify(value) !== JSON.stringify(key.default)) {
-      const got = entry.source ?? JSON.stringify(entry.value);
+      const got = effect.secret ? "this" : entry.source ?? JSON.stringify(entry.value);
       reading.faults.add(name, entry.line, `${got} is not possible here: ${effect.reason}`);
     }
   } else if (entry.value === null) {

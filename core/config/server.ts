@@ -43,11 +43,12 @@ export function loadServerConfig(sources: ServerConfigSources = {}): ServerConfi
     const path = issue.path.map(String);
     if (issue.code === "unrecognized_keys") continue; // reported where they were read
     const place = places.get(path.join(".")) ?? places.get(path.slice(0, -1).join("."));
-    const got = valueAt(tree, path);
+    // A key that is no text is still a secret.
+    const got = path[0] === "api_keys" ? "***" : JSON.stringify(valueAt(tree, path)) ?? "nothing";
     faults.add(
       place?.name ?? path.join("."),
       place?.line ?? null,
-      `${lowerFirst(issue.message)}, got ${JSON.stringify(got) ?? "nothing"}`,
+      `${lowerFirst(issue.message)}, got ${got}`,
     );
   }
   const settings = parsed.data;

@@ -1,5 +1,5 @@
 /** Keys about the method: LoRA and what stands around it. Allowed in every scope. */
-import { honoured, key, noEffect, refused } from "./key.ts";
+import { honoured, key, noEffect, refused, refusedSecret } from "./key.ts";
 import { anything, boolean, choice, float, integer, list, orNull, text } from "./value_types.ts";
 
 const ONLY_LORA = "only LoRA adapters are trained here";
@@ -119,8 +119,8 @@ export const FINETUNING_KEYS = {
   swanlab_workspace: key(anything, null, noEffect("nothing is sent elsewhere")),
   swanlab_run_name: key(anything, null, noEffect("nothing is sent elsewhere")),
   swanlab_mode: key(anything, "cloud", noEffect("nothing is sent elsewhere")),
-  swanlab_api_key: key(orNull(text), null, refused("secrets do not belong in a job")),
+  swanlab_api_key: key(orNull(text), null, refusedSecret("secrets do not belong in a job")),
   swanlab_logdir: key(anything, null, noEffect("nothing is sent elsewhere")),
   swanlab_lark_webhook_url: key(anything, null, noEffect("nothing is sent elsewhere")),
-  swanlab_lark_secret: key(orNull(text), null, refused("secrets do not belong in a job")),
+  swanlab_lark_secret: key(orNull(text), null, refusedSecret("secrets do not belong in a job")),
 };

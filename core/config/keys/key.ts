@@ -24,7 +24,7 @@ export type Effect =
   /** Accepted, changes nothing, for this reason. */
   | { readonly kind: "no_effect"; readonly reason: string }
   /** Any value but the default is refused, for this reason. */
-  | { readonly kind: "refused"; readonly reason: string };
+  | { readonly kind: "refused"; readonly reason: string; readonly secret?: boolean };
 
 export interface Key<T> {
   readonly type: ValueType<T>;
@@ -46,3 +46,9 @@ export const honouredWith = (note: NoteOn, ...scopes: Scope[]): Effect => ({
 });
 export const noEffect = (reason: string): Effect => ({ kind: "no_effect", reason });
 export const refused = (reason: string): Effect => ({ kind: "refused", reason });
+/** Refused without repeating the value, which would carry it into answers and logs. */
+export const refusedSecret = (reason: string): Effect => ({
+  kind: "refused",
+  reason,
+  secret: true,
+});

@@ -1,5 +1,5 @@
 /** Keys about the base model, its adapter, quantisation, and the export. Allowed in every scope. */
-import { honoured, honouredWith, key, noEffect, refused } from "./key.ts";
+import { honoured, honouredWith, key, noEffect, refused, refusedSecret } from "./key.ts";
 import { anything, boolean, choice, float, integer, list, orNull, text } from "./value_types.ts";
 
 const EVERYWHERE = ["train", "predict", "export", "chat"] as const;
@@ -89,12 +89,14 @@ export const MODEL_KEYS = {
   hf_hub_token: key(
     orNull(text),
     null,
-    refused("secrets do not belong in a job; set HF_TOKEN in the server's environment"),
+    refusedSecret("secrets do not belong in a job; set HF_TOKEN in the server's environment"),
   ),
   ms_hub_token: key(
     orNull(text),
     null,
-    refused("secrets do not belong in a job; set MODELSCOPE_API_TOKEN in the server's environment"),
+    refusedSecret(
+      "secrets do not belong in a job; set MODELSCOPE_API_TOKEN in the server's environment",
+    ),
   ),
   om_hub_token: key(orNull(text), null, refused("there is no openMind hub here")),
   use_fast_tokenizer: key(boolean, true, refused("only fast tokenizers are read")),

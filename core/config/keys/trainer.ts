@@ -2,7 +2,7 @@
  * Keys of transformers' trainer that LLaMA-Factory's users write. Allowed for train and predict alone:
  * in an export's or a chat's YAML they are errors.
  */
-import { honoured, honouredWith, key, noEffect, refused } from "./key.ts";
+import { honoured, honouredWith, key, noEffect, refused, refusedSecret } from "./key.ts";
 import {
   anything,
   boolean,
@@ -191,7 +191,7 @@ export const TRAINER_KEYS = {
   debug: key(anything, "", noEffect("the log says what went wrong")),
   push_to_hub: key(boolean, false, refused(NOT_UPLOADED)),
   hub_model_id: key(anything, null, noEffect(NOT_UPLOADED)),
-  hub_token: key(orNull(text), null, refused("secrets do not belong in a job")),
+  hub_token: key(orNull(text), null, refusedSecret("secrets do not belong in a job")),
   hub_strategy: key(anything, "every_save", noEffect(NOT_UPLOADED)),
   hub_private_repo: key(anything, null, noEffect(NOT_UPLOADED)),
   sortish_sampler: key(boolean, false, refused("the order of the records is exact")),
@@ -232,6 +232,6 @@ export const TRAINER_KEYS = {
   hub_revision: key(anything, null, noEffect(NOT_UPLOADED)),
   push_to_hub_model_id: key(anything, null, noEffect(NOT_UPLOADED)),
   push_to_hub_organization: key(anything, null, noEffect(NOT_UPLOADED)),
-  push_to_hub_token: key(orNull(text), null, refused("secrets do not belong in a job")),
+  push_to_hub_token: key(orNull(text), null, refusedSecret("secrets do not belong in a job")),
   trackio_space_id: key(anything, null, noEffect("nothing is sent elsewhere")),
 };

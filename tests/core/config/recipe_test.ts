@@ -149,6 +149,12 @@ const CONTRADICTIONS: [string, Scope, string, string][] = [
     "load_best_model_at_end",
   ],
   [
+    "stopping early without evaluation",
+    "train",
+    "early_stopping_steps: 3\n",
+    "early_stopping_steps",
+  ],
+  [
     "a PiSSA start in a quantised base",
     "train",
     "pissa_init: true\nquantization_bit: 4\n",
@@ -188,6 +194,14 @@ Deno.test("a training that would train nothing is refused", () => {
     ok(false);
   } catch (error) {
     match((error as BullionError).message, /do_train: .*write do_train: true/);
+  }
+});
+
+Deno.test("a secret is refused without being repeated", () => {
+  for (const key of ["hf_hub_token", "ms_hub_token", "hub_token", "swanlab_api_key"]) {
+    const message = fault("train", `${key}: hf_abc123\n`);
+    match(message, new RegExp(`line 5, ${key}: this is not possible here`));
+    doesNotMatch(message, /hf_abc123/);
   }
 });
 

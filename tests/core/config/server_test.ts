@@ -164,6 +164,14 @@ Deno.test("the resolved values can be shown, and the API keys cannot", () => {
   ok(!shown.includes("secret"));
 });
 
+Deno.test("an API key that is no text is refused without being repeated", () => {
+  withFile("api_keys: [424242]\n", (file) => {
+    const { message } = refusal(() => loadServerConfig({ file, cwd }));
+    match(message, /line 1, api_keys: /);
+    ok(!message.includes("424242"));
+  });
+});
+
 Deno.test("broken YAML is refused with its line", () => {
   const faults = new Faults();
   readYamlMapping("port: 1\nhost: [a\n", faults);
