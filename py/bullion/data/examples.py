@@ -12,6 +12,7 @@ from typing import Any
 from bullion.contract.errors import Refusal
 from bullion.contract.recipe import DataSpec
 from bullion.data import records as canonical
+from bullion.data.packing import fill_knapsacks
 from bullion.data.records import Record
 from bullion.data.supervise import Example, supervise
 from bullion.data.template import choose
@@ -22,9 +23,18 @@ LISTED = 20  # record numbers named in a message
 
 
 @dataclass(frozen=True)
+class Truncation:
+    """Which records the cut-off shortened, and which of them lost the end of an answer."""
+
+    text: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Examples:
     train: list[Example]
     eval: list[Example]
+    cut: Truncation | None  # of the training records
 
 
 def prepare(spec: DataSpec, template: str, seed: int, tokenizer: Any) -> Examples:
@@ -38,11 +48,16 @@ def prepare(spec: DataSpec, template: str, seed: int, tokenizer: Any) -> Example
         raise Refusal(
             "no_records", "Cannot train as the data set has no record; add at least one", "dataset"
         )
+    packing = spec.packing or spec.neat_packing
+    # With packing LLaMA-Factory keeps one token of the cut-off free.
+    cutoff = spec.cutoff_len - 1 if packing else spec.cutoff_len
     made = Examples(
-        list(encode(train, spec, template, tokenizer)),
-        list(encode(held_out, spec, template, tokenizer)),
+        list(encode(train, spec, template, tokenizer, cutoff)),
+        list(encode(held_out, spec, template, tokenizer, cutoff)),
+        None,
     )
-    if spec.reject_truncated and (report := truncation(made.train, spec.cutoff_len)):
+    report = truncation(made.train, cutoff)
+    if spec.reject_truncated and report:
         raise Refusal("truncated_records", report.text + "; raise it or shorten them", "cutoff_len")
     if not any(example.trained_tokens for example in made.train):
         raise Refusal(
@@ -50,11 +65,14 @@ def prepare(spec: DataSpec, template: str, seed: int, tokenizer: Any) -> Example
             "Cannot train as no record keeps a token of its answers; raise cutoff_len",
             "cutoff_len",
         )
-    return made
+    if packing:
+        packed = [fill_knapsacks(part, cutoff) for part in (made.train, made.eval)]
+        return Examples(packed[0], packed[1], report)
+    return Examples(made.train, made.eval, report)
 
 
 def encode(
-    records: Sequence[Record], spec: DataSpec, template: str, tokenizer: Any
+    records: Sequence[Record], spec: DataSpec, template: str, tokenizer: Any, cutoff: int
 ) -> Iterator[Example]:
     """The example of each record, in order."""
     encoder = Encoder(tokenizer)
@@ -67,18 +85,10 @@ def encode(
             yield supervise(
                 record.index,
                 [(next(ids), next(ids)) for _ in pairs],
-                spec.cutoff_len,
+                cutoff,
                 spec.train_on_prompt,
                 spec.mask_history,
             )
-
-
-@dataclass(frozen=True)
-class Truncation:
-    """Which records the cut-off shortened, and which of them lost the end of an answer."""
-
-    text: str
-    data: dict[str, Any]
 
 
 def truncation(examples: Sequence[Example], cutoff: int) -> Truncation | None:

@@ -6,6 +6,7 @@ records of a step (train/schedule.py) and computes nothing (train/step.py).
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,16 +45,20 @@ def join(examples: Sequence[Example]) -> Pack:
     ids: list[int] = []
     labels: list[int] = []
     positions: list[int] = []
+    lengths: list[int] = []
     for example in examples:
-        ids.extend(example.input_ids)
-        labels.append(IGNORED)
-        labels.extend(example.labels[1:])
-        positions.extend(range(len(example)))
+        ids += example.input_ids
+        labels += example.labels
+        for length in example.lengths:
+            if length:
+                labels[len(positions)] = IGNORED
+            positions += range(length)
+        lengths += example.lengths
     return Pack(
         torch.tensor(ids, dtype=torch.int64),
         torch.tensor(labels, dtype=torch.int64),
         torch.tensor(positions, dtype=torch.int64),
-        tuple(len(example) for example in examples),
+        tuple(lengths),
     )
 
 
@@ -71,3 +76,44 @@ def micro_packs(examples: Sequence[Example], limit: int | None) -> list[list[Exa
         packs[-1].append(example)
         room -= len(example)
     return packs
+
+
+KNAPSACK_RECORDS = 1000  # packed among themselves, as LLaMA-Factory's single worker does
+
+
+def fill_knapsacks(examples: Sequence[Example], capacity: int) -> list[Example]:
+    """`packing: true`: examples of at most `capacity` tokens, each of several records.
+
+    Into each knapsack goes the longest record that still fits, again and again; of equal ones the
+    last. Records keep positions and attention of their own.
+    """
+    filled: list[Example] = []
+    for start in range(0, len(examples), KNAPSACK_RECORDS):
+        order = sorted(
+            range(start, min(start + KNAPSACK_RECORDS, len(examples))),
+            key=lambda i: len(examples[i]),
+        )
+        lengths = [len(examples[i]) for i in order]
+        while order:
+            chosen: list[Example] = []
+            room = capacity
+            while order:
+                fits = bisect.bisect_right(lengths, room) - 1
+                if fits < 0 and chosen:
+                    break
+                fits = max(fits, 0)
+                room -= lengths.pop(fits)
+                chosen.append(examples[order.pop(fits)])
+            filled.append(_packed(chosen))
+    return filled
+
+
+def _packed(records: Sequence[Example]) -> Example:
+    return Example(
+        records[0].index,
+        [i for record in records for i in record.input_ids],
+        [label for record in records for label in record.labels],
+        any(record.cut for record in records),
+        any(record.lost_end for record in records),
+        tuple(len(record) for record in records),
+    )

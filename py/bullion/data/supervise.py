@@ -21,9 +21,15 @@ class Example:
     labels: list[int]
     cut: bool = False  # some of its tokens were dropped by the cut-off
     lost_end: bool = False  # the end of an answer was dropped, or a whole last answer
+    packed: tuple[int, ...] = ()  # lengths of its records, where several are packed into it
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Of the records in it: they never see each other."""
+        return self.packed or (len(self.input_ids),)
 
     @property
     def trained_tokens(self) -> int:

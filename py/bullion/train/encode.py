@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bullion.contract.errors import Refusal
 from bullion.contract.recipe import EncodeSpec
 from bullion.contract.worker import EncodedEvent, Event, FinishedEvent, Interruption, StoppedEvent
 from bullion.data import records as canonical
@@ -19,8 +20,6 @@ def encode(spec: EncodeSpec, job_id: str, interruption: Interruption) -> Iterato
 
     `tokens` are the texts of the ids, for showing them. Raises Refusal as training does.
     """
-    from bullion.contract.errors import Refusal
-
     tokenizer = load_tokenizer(local_folder(spec.model))
     records = canonical.read(spec.data.train, spec.data.max_samples)
     if spec.data.val_size > 0:
@@ -30,7 +29,9 @@ def encode(spec: EncodeSpec, job_id: str, interruption: Interruption) -> Iterato
         if not records:
             raise Refusal("no_such_record", f"The data set has no record {spec.record}", "record")
     batch = []
-    for example in encode_records(records, spec.data, spec.template, tokenizer):
+    for example in encode_records(
+        records, spec.data, spec.template, tokenizer, spec.data.cutoff_len
+    ):
         if how := interruption():
             yield StoppedEvent(job_id, how)
             return

@@ -5,6 +5,7 @@ It owns eval_loss, accuracy, the best checkpoint and early stopping. It saves an
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -65,7 +66,8 @@ class Evaluation:
 
 def predicted(example: Example) -> int:
     """Trained tokens that have a token before them to be predicted from."""
-    return sum(label != IGNORED for label in example.labels[1:])
+    heads = itertools.accumulate(example.lengths[:-1], initial=0)
+    return example.trained_tokens - sum(example.labels[head] != IGNORED for head in heads)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from bullion.contract.worker import (
     MessageEvent,
     StoppedEvent,
 )
-from bullion.data.examples import Examples, prepare, truncation
+from bullion.data.examples import Examples, prepare
 from bullion.models import lora
 from bullion.models.fetch import local_folder
 from bullion.models.load import load_base, load_tokenizer
@@ -116,5 +116,7 @@ def describe_data(
         steps_per_epoch=course.steps_per_epoch,
         warmup_steps=warmup_steps(spec.schedule, course.total_steps),
     )
-    if cut := truncation(examples.train, spec.data.cutoff_len):
-        yield say("truncated", cut.text, "warn", **cut.data)
+    if examples.cut:
+        yield say("truncated", examples.cut.text, "warn", **examples.cut.data)
+    if spec.data.packing and not spec.data.neat_packing:
+        yield say("packing", "Packed records never see each other, as with neat_packing")

@@ -72,6 +72,7 @@ class Run:
         self.stopped: Literal["cancel", "pause"] | None = None
         self.seconds = 0.0
         self._step = 0
+        self._first = 1  # step of this run
         self._asked = 0.0  # when numbers were last asked for
         self._saved = 0  # the newest step whose checkpoint was begun
         self._meter = Meter()
@@ -87,6 +88,7 @@ class Run:
             self._step = self._saved = resumed.step
             self.best = Best(**resumed.state["bullion"]["best"])
             disk.restore_randomness(resumed.randomness)
+        self._first = self._step + 1
         records, total = self.examples.train, self.course.total_steps
         self._pace = Pace(
             [
@@ -298,8 +300,8 @@ class Run:
         parameters = sum(p.numel() for p in self.model.parameters())
         embedded = self.model.get_base_model().get_input_embeddings().weight.numel()
         tokens = self._pace.tokens(self._step)
-        total = self.course.total_steps
-        records = sum(len(self.course.records_of(step)) for step in range(1, total + 1))
+        taken = range(self._first, self._step + 1)
+        records = sum(len(self.course.records_of(step)) for step in taken)
         return {
             "epoch": epoch,
             "num_input_tokens_seen": tokens,
@@ -307,7 +309,7 @@ class Run:
             "train_loss": self.report.loss_sum / max(self.report.steps_seen, 1),
             "train_runtime": round(seconds, 4),
             "train_samples_per_second": round(records / seconds, 3),
-            "train_steps_per_second": round(total / seconds, 3),
+            "train_steps_per_second": round(len(taken) / seconds, 3),
         }
 
 

@@ -20,7 +20,9 @@ ROLES = {
     "observation": "observation",
     "function_call": "function_call",
 }
-SPECIAL_TEXT = 4  # the alpaca record whose text spells special tokens: text here, control tokens there
+SPECIAL_TEXT = (
+    4  # the alpaca record whose text spells special tokens: text here, control tokens there
+)
 
 
 def sha(ids: list[int]) -> str:
@@ -33,9 +35,7 @@ def alpaca(index: int, row: dict[str, Any], columns: bool = False) -> Record:
         turns += [Turn("user", asked), Turn("assistant", answered)]
     asked = "\n".join(part for part in (row["instruction"], row["input"]) if part)
     turns += [Turn("user", asked), Turn("assistant", row["output"])]
-    return Record(
-        index, (row.get("system") or None) if columns else None, None, tuple(turns)
-    )
+    return Record(index, (row.get("system") or None) if columns else None, None, tuple(turns))
 
 
 def sharegpt(index: int, row: dict[str, Any]) -> Record:
@@ -62,9 +62,7 @@ def examples(
         pairs = template.pairs(record, default_system)
         ids = encoder.encode_all([row for pair in pairs for row in pair])
         made.append(
-            supervise(
-                record.index, list(zip(ids[::2], ids[1::2], strict=True)), cutoff, **how
-            )
+            supervise(record.index, list(zip(ids[::2], ids[1::2], strict=True)), cutoff, **how)
         )
     return made
 
@@ -124,10 +122,7 @@ def test_every_conversation_has_the_golden_tokens_and_labels(
 ) -> None:
     data = json.loads((golden / "multiturn.json").read_text())
     if case.startswith("alpaca"):
-        records = [
-            alpaca(i, row, columns=True)
-            for i, row in enumerate(data["inputs"]["alpaca"])
-        ]
+        records = [alpaca(i, row, columns=True) for i, row in enumerate(data["inputs"]["alpaca"])]
     else:
         rows = data["inputs"]["sharegpt"][: len(data["cases"][case])]
         records = [sharegpt(i, row) for i, row in enumerate(rows)]
@@ -140,9 +135,7 @@ def test_every_conversation_has_the_golden_tokens_and_labels(
         assert sha(example.labels) == wanted["sha_labels"], (case, example.index)
 
 
-def test_special_token_strings_in_a_text_stay_text(
-    golden: Path, llama3_tokenizer: Any
-) -> None:
+def test_special_token_strings_in_a_text_stay_text(golden: Path, llama3_tokenizer: Any) -> None:
     rows = json.loads((golden / "multiturn.json").read_text())["inputs"]["alpaca"]
     (example,) = examples(
         llama3_tokenizer, [alpaca(SPECIAL_TEXT, rows[SPECIAL_TEXT], columns=True)]
@@ -157,12 +150,8 @@ def test_a_record_that_is_cut_says_so_and_whether_its_answer_lost_its_end(
     llama3_tokenizer: Any,
 ) -> None:
     short = Record(0, None, None, (Turn("user", "Hi"), Turn("assistant", "Hello")))
-    long_answer = Record(
-        1, None, None, (Turn("user", "Hi"), Turn("assistant", "word " * 99))
-    )
-    long_prompt = Record(
-        2, None, None, (Turn("user", "word " * 99), Turn("assistant", "Hello"))
-    )
+    long_answer = Record(1, None, None, (Turn("user", "Hi"), Turn("assistant", "word " * 99)))
+    long_prompt = Record(2, None, None, (Turn("user", "word " * 99), Turn("assistant", "Hello")))
     made = examples(llama3_tokenizer, [short, long_answer, long_prompt], 64)
     assert [(e.cut, e.lost_end) for e in made] == [
         (False, False),

@@ -19,10 +19,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def quick(tiny: Path, tmp_path: Path) -> TrainSpec:
     """22 short records, batches of 4, three epochs (18 steps), learning rate high enough to learn."""
-    texts = [
-        [f"What is {i}?", f"It is {i * 37}, and not {i}." * (1 + i % 3)]
-        for i in range(22)
-    ]
+    texts = [[f"What is {i}?", f"It is {i * 37}, and not {i}." * (1 + i % 3)] for i in range(22)]
     data = write_records(tmp_path / "records.jsonl", texts)
     spec = plain_spec(tiny, tmp_path / "out", [data])
     return replace(

@@ -15,9 +15,7 @@ from safetensors.torch import load_file
 from small_jobs import alpaca_conversations, of_type, plain_spec, run, write_records
 
 
-def curve_spec(
-    folder: Path, base: Path, rows: list[dict[str, Any]], output: Path
-) -> TrainSpec:
+def curve_spec(folder: Path, base: Path, rows: list[dict[str, Any]], output: Path) -> TrainSpec:
     wanted = yaml.safe_load((folder / "train.yaml").read_text())
     kept = rows[: wanted["max_samples"]]
     data = write_records(output.with_suffix(".jsonl"), alpaca_conversations(kept))
@@ -26,9 +24,7 @@ def curve_spec(
         spec,
         data=replace(spec.data, cutoff_len=wanted["cutoff_len"]),
         optimizer=replace(spec.optimizer, learning_rate=float(wanted["learning_rate"])),
-        length=LengthSpec(
-            wanted["num_train_epochs"], wanted.get("max_steps", -1), 1, 8, 8, True
-        ),
+        length=LengthSpec(wanted["num_train_epochs"], wanted.get("max_steps", -1), 1, 8, 8, True),
     )
 
 
@@ -46,19 +42,11 @@ def test_every_step_has_the_golden_loss_and_norm_and_the_adapter_ends_as_theirs(
     path: str,
 ) -> None:
     if path == "general":
-        monkeypatch.setattr(
-            "bullion.train.llama.obstacle", lambda *_: "the test wants it"
-        )
+        monkeypatch.setattr("bullion.train.llama.obstacle", lambda *_: "the test wants it")
     spec = curve_spec(golden / curve, tinybase, reference, tmp_path / curve)
     events = run(spec)
-    assert [e.data["path"] for e in events if getattr(e, "code", "") == "stepper"] == [
-        path
-    ]
-    log = [
-        line
-        for line in json.loads((golden / curve / "log.json").read_text())
-        if "loss" in line
-    ]
+    assert [e.data["path"] for e in events if getattr(e, "code", "") == "stepper"] == [path]
+    log = [line for line in json.loads((golden / curve / "log.json").read_text()) if "loss" in line]
     steps = of_type(events, "progress")
     assert len(steps) == len(log)
     for ours, theirs in zip(steps, log, strict=True):

@@ -36,14 +36,9 @@ def in_child(spec: TrainSpec) -> int:
 def outcome(spec: TrainSpec) -> tuple[bytes, list[Any], list[Any]]:
     """The final adapter's bytes, the logged curve, and the curve of trainer_state.json."""
     output = Path(spec.output_dir)
-    log = [
-        json.loads(line)
-        for line in (output / "trainer_log.jsonl").read_text().splitlines()
-    ]
+    log = [json.loads(line) for line in (output / "trainer_log.jsonl").read_text().splitlines()]
     curve = [(line["current_steps"], line["loss"], line["lr"]) for line in log]
-    history = json.loads((output / "trainer_state.json").read_text())["log_history"][
-        :-1
-    ]
+    history = json.loads((output / "trainer_state.json").read_text())["log_history"][:-1]
     return (output / "adapter_model.safetensors").read_bytes(), curve, history
 
 
@@ -61,9 +56,7 @@ def test_kills_at_random_moments_leave_curve_and_adapter_as_they_would_have_been
     quick: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     if path == "general":
-        monkeypatch.setattr(
-            "bullion.train.llama.obstacle", lambda *_: "the test wants it"
-        )
+        monkeypatch.setattr("bullion.train.llama.obstacle", lambda *_: "the test wants it")
     whole = saving(quick, tmp_path / "whole")
     assert os.waitpid(in_child(whole), 0)[1] == 0
     killed = saving(quick, tmp_path / "killed")
@@ -73,9 +66,7 @@ def test_kills_at_random_moments_leave_curve_and_adapter_as_they_would_have_been
     for _ in range(12):
         found = existing(Path(killed.output_dir))
         resumptions += bool(found)
-        child = in_child(
-            replace(killed, resume_from=str(found[-1].path) if found else None)
-        )
+        child = in_child(replace(killed, resume_from=str(found[-1].path) if found else None))
         steps = (found[-1].step if found else 0) + moments.randint(1, 3)
         ended = 0
         while not ended and (kills >= 8 or lines(log) < steps):
@@ -120,9 +111,7 @@ def test_a_cancel_ends_the_job_without_a_checkpoint(quick: TrainSpec) -> None:
     assert not (Path(quick.output_dir) / "adapter_model.safetensors").exists()
 
 
-def test_a_checkpoint_of_other_records_is_refused(
-    quick: TrainSpec, tmp_path: Path
-) -> None:
+def test_a_checkpoint_of_other_records_is_refused(quick: TrainSpec, tmp_path: Path) -> None:
     spec = saving(quick, tmp_path / "first", steps=6)
     run(spec)
     other = replace(

@@ -54,9 +54,7 @@ def plain_spec(base: Path, output: Path, data: list[str]) -> TrainSpec:
         model=BaseModel("base", str(base), None, False),
         adapter=None,
         template="llama3",
-        data=DataSpec(
-            data, [], 0.0, 2048, None, False, False, None, False, False, False
-        ),
+        data=DataSpec(data, [], 0.0, 2048, None, False, False, None, False, False, False),
         lora=LoraSpec(8, 16.0, 0.0, ["all"], [], False, False, None, False),
         quantization=None,
         optimizer=OptimizerSpec("adamw_torch", 1e-4, 0.0, 0.9, 0.999, 1e-8, 1.0, None),
