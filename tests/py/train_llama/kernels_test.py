@@ -12,8 +12,9 @@ import pytest
 import torch
 from bullion.train.llama import LlamaStepper, eager
 from bullion.train.llama.gradients import AdapterProducts, AdapterTiles
+from bullion.train.llama.stepper import Means
 
-from .conftest import CPU, gradients, pack, records, spec, tuned
+from .conftest import CPU, gradients, pack, records, separate_passes, spec, tuned, worst
 
 pytest.importorskip("triton", reason="Triton is not installed")
 if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
@@ -135,7 +136,7 @@ def test_cross_entropy(dtype: torch.dtype, classes: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", DOT_DTYPES)
-@pytest.mark.parametrize(("depth", "rank"), [(40, 8), (300, 24)])
+@pytest.mark.parametrize(("depth", "rank"), [(40, 16), (300, 32)])
 def test_narrow(dtype: torch.dtype, depth: int, rank: int) -> None:
     torch.manual_seed(0)
     x, weight = wide(T, depth, dtype), wide(rank, depth, dtype).t()
@@ -162,3 +163,13 @@ def test_tiles_give_the_gradients_and_copies_of_plain_products(targets: Any) -> 
     assert abs(found_loss - loss) < 1e-6
     for name in expected:
         close(found[name], expected[name])
+
+
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+def test_a_step_of_kernels_is_exact(recompute: Any) -> None:
+    model = tuned(num_hidden_layers=2)
+    _, expected = separate_passes(model, records(4))
+    means = Means(kernels, 64, adapter_kernels.narrow, True)
+    stepper = LlamaStepper(model, spec(), CPU, recompute, means)
+    _, found = gradients(stepper, [pack(records(4))])
+    assert worst(found, expected) < 1e-5

@@ -17,14 +17,10 @@ COPY_ROWS, COPY_COLUMNS = 32, 64
 
 
 @triton.jit
-def _gradients(
-    x0, t0, dy0, x1, t1, dy1,
-    x0_stride, t0_stride, dy0_stride, x1_stride, t1_stride, dy1_stride,
-    tokens, tiles, scales, out,
+def _gradient_tile(
+    left, left_stride, right, right_stride, tokens, tile, scale, out,
     ALIGNED: tl.constexpr, RANK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    tile = tiles + tl.program_id(0) * 8
-    kind = tl.load(tile)  # 0, 1: A of the first or second group; 2, 3: B
     first = tl.load(tile + 1)  # column of x (for A) or dy (for B)
     columns = tl.load(tile + 2)
     left_first = tl.load(tile + 3)  # column of dt or t
@@ -34,14 +30,9 @@ def _gradients(
     column_stride = tl.load(tile + 7)
     if ALIGNED:
         first = tl.multiple_of(first, 16)
-    if kind == 0:
-        left, left_stride, right, right_stride = dy0, dy0_stride, x0, x0_stride
-    elif kind == 1:
-        left, left_stride, right, right_stride = dy1, dy1_stride, x1, x1_stride
-    elif kind == 2:
-        left, left_stride, right, right_stride = t0, t0_stride, dy0, dy0_stride
-    else:
-        left, left_stride, right, right_stride = t1, t1_stride, dy1, dy1_stride
+        columns = tl.multiple_of(columns, 16)
+        left_first = tl.multiple_of(left_first, 8)
+        rank = tl.multiple_of(rank, 8)
     i = tl.arange(0, RANK)
     c = tl.arange(0, COLUMNS)
     rows = tl.arange(0, ROWS)
@@ -58,12 +49,42 @@ def _gradients(
     place = out + offset + i[:, None] * rank_stride + c[None, :] * column_stride
     mask = (i < rank)[:, None] & (c < columns)[None, :]
     before = tl.load(place, mask=mask, other=0.0)
-    tl.store(place, before + sums * tl.load(scales + tl.program_id(0)), mask=mask)
+    tl.store(place, before + sums * scale, mask=mask)
+
+
+@triton.jit
+def _gradients(
+    x0, t0, dy0, x1, t1, dy1,
+    x0_stride, t0_stride, dy0_stride, x1_stride, t1_stride, dy1_stride,
+    tokens, tiles, scales, out,
+    ALIGNED: tl.constexpr, RANK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    # A pointer chosen by a condition would lose its alignment and the loads their width,
+    # so each choice has the whole tile in its branch.
+    tile = tiles + tl.program_id(0) * 8
+    scale = tl.load(scales + tl.program_id(0))
+    kind = tl.load(tile)
+    if kind == 0:
+        _gradient_tile(
+            dy0, dy0_stride, x0, x0_stride, tokens, tile, scale, out, ALIGNED, RANK, ROWS, COLUMNS
+        )
+    elif kind == 1:
+        _gradient_tile(
+            dy1, dy1_stride, x1, x1_stride, tokens, tile, scale, out, ALIGNED, RANK, ROWS, COLUMNS
+        )
+    elif kind == 2:
+        _gradient_tile(
+            t0, t0_stride, dy0, dy0_stride, tokens, tile, scale, out, ALIGNED, RANK, ROWS, COLUMNS
+        )
+    else:
+        _gradient_tile(
+            t1, t1_stride, dy1, dy1_stride, tokens, tile, scale, out, ALIGNED, RANK, ROWS, COLUMNS
+        )
 
 
 @triton.jit
 def _narrow(
-    x, weight, out, tokens, depth, x_stride, depth_stride, rank_stride, out_stride, rank,
+    x, weight, out, tokens, depth, x_stride, depth_stride, rank_stride, out_stride,
     RANK: tl.constexpr, ROWS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -75,13 +96,12 @@ def _narrow(
     for start in range(0, depth, DEPTH):
         inside = start + k < depth
         a = tl.load(xs, mask=(row < tokens)[:, None] & inside[None, :], other=0.0)
-        b = tl.load(weights, mask=inside[:, None] & (i < rank)[None, :], other=0.0)
+        b = tl.load(weights, mask=inside[:, None], other=0.0)
         sums = tl.dot(a, b, sums, input_precision="ieee")
         xs += DEPTH
         weights += DEPTH * depth_stride
     place = out + row[:, None] * out_stride + i[None, :]
-    mask = (row < tokens)[:, None] & (i < rank)[None, :]
-    tl.store(place, sums.to(out.dtype.element_ty), mask=mask)
+    tl.store(place, sums.to(out.dtype.element_ty), mask=(row < tokens)[:, None])
 
 
 @triton.jit
@@ -126,8 +146,9 @@ def add_gradients(
     """Add the gradients that `tiles` lists, from (x, t, dy) of two groups, to `out` (fp32, flat).
 
     `tiles`: (n, 8) int64 rows (kind, first column, columns, first column of the narrow factor, rank,
-    offset in out, its stride by rank, its stride by column); `scales`: (n,) fp32. `rank`: the largest.
-    `aligned`: every first column is a multiple of 16.
+    offset in out, its stride by rank, its stride by column); kind 0 and 1 are A of the first and
+    second group, 2 and 3 their B; `scales`: (n,) fp32. `rank`: the largest. `aligned`: columns are
+    multiples of 16, ranks of 8.
     """
     x0, t0, dy0 = first
     x1, t1, dy1 = second
@@ -141,13 +162,12 @@ def add_gradients(
 
 
 def narrow(x: Tensor, weight: Tensor, out: Tensor) -> None:
-    """out: (T, R) = x: (T, K) · weight: (K, R), for R far below K."""
+    """out: (T, R) = x: (T, K) · weight: (K, R), for R far below K, a power of two, 16 or more."""
     tokens, depth = x.shape
-    rank = weight.shape[1]
     _narrow[(triton.cdiv(tokens, 16),)](
         x, weight, out, tokens, depth,
-        x.stride(0), weight.stride(0), weight.stride(1), out.stride(0), rank,
-        RANK=max(16, triton.next_power_of_2(rank)), ROWS=16, DEPTH=256, num_warps=4, num_stages=3,
+        x.stride(0), weight.stride(0), weight.stride(1), out.stride(0),
+        RANK=weight.shape[1], ROWS=16, DEPTH=256, num_warps=4, num_stages=3,
     )  # fmt: skip
 
 

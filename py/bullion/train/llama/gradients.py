@@ -133,7 +133,7 @@ class AdapterTiles:
                         [2 + side, slot.row + row, columns, slot.column, slot.rank, *place]
                     )
                     scales.append(slot.scale)
-        aligned = all(tile[1] % 16 == 0 for tile in tiles)
+        aligned = all(t[1] % 16 == t[2] % 16 == t[3] % 8 == t[4] % 8 == 0 for t in tiles)
         return *self._on_device(tiles, scales), aligned
 
     def _list_copies(self, groups: Sequence[FusedLinear]) -> tuple[Tensor, Tensor]:

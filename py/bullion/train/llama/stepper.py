@@ -6,6 +6,7 @@ the pack while it is still on the host. It owns the fused weights, the flat adap
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -20,12 +21,31 @@ from bullion.train.llama.attention import attention_over
 from bullion.train.llama.block import Block, Pass, block_parameters
 from bullion.train.llama.flat import FlatAdapter
 from bullion.train.llama.gradients import AdapterProducts, Adapters, AdapterTiles
-from bullion.train.llama.linear import Dropout
+from bullion.train.llama.linear import Dropout, ThinProduct
 from bullion.train.llama.loss import loss_and_gradient, loss_and_hits, trained_positions
 from bullion.train.llama.memory import Workspace
 from bullion.train.llama.shape import LlamaShape
 from bullion.train.llama.supported import decoder
 from bullion.train.step import Recompute
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a device runs the step with. `spare`: rows of weights get a multiple of it as spare columns,
+    128 bytes on CUDA, where a product is slower on rows that start elsewhere."""
+
+    operations: ModuleType  # eager, or kernels
+    spare: int
+    thin: ThinProduct | None
+    tiles: bool  # AdapterTiles instead of AdapterProducts
+
+    @classmethod
+    def of(cls, device: torch.device) -> Means:
+        if device.type != "cuda":
+            return cls(eager, 1, None, False)
+        from bullion.train.llama import adapter_kernels, kernels
+
+        return cls(kernels, 64, adapter_kernels.narrow, True)
 
 
 class LlamaStepper:
@@ -40,7 +60,9 @@ class LlamaStepper:
         spec: TrainSpec,
         device: torch.device,
         recompute: Recompute = "none",
+        means: Means | None = None,
     ) -> None:
+        means = means or Means.of(device)
         model = decoder(peft_model)
         self.shape = LlamaShape.of(model.config)
         self._device = device
@@ -52,11 +74,10 @@ class LlamaStepper:
         layers = list(model.model.layers)
         groups = [group for layer in layers for group in block_parameters(layer)]
         self._flat = FlatAdapter(groups, device)
-        self._operations = _operations_for(device)
-        multiple = 64 if device.type == "cuda" else 1
-        self._blocks = [Block(layer, i, multiple) for i, layer in enumerate(layers)]
+        self._operations = means.operations
+        self._blocks = [Block(layer, i, means.spare, means.thin) for i, layer in enumerate(layers)]
         self._adapters: Adapters = AdapterProducts(self._flat)
-        if device.type == "cuda" and AdapterTiles.fits(self._blocks[0].groups):
+        if means.tiles and AdapterTiles.fits(self._blocks[0].groups):
             self._adapters = AdapterTiles(self._flat, device)
         ranks = self._blocks[0].ranks  # of every layer: `obstacle` saw to it
         self._space = Workspace(self.shape, ranks, recompute, self._embedding.dtype, device)
@@ -156,11 +177,3 @@ class LlamaStepper:
         if tensor.device.type == self._device.type:
             return tensor
         return tensor.pin_memory().to(self._device, non_blocking=True)
-
-
-def _operations_for(device: torch.device) -> ModuleType:
-    if device.type != "cuda":
-        return eager
-    from bullion.train.llama import kernels
-
-    return kernels
