@@ -63,10 +63,7 @@ def compare(
     total = squares = off = effect = 0.0
     for start in range(0, tuned.vocabulary, CHUNK):
         stop = min(start + CHUNK, tuned.vocabulary)
-        logits = {
-            name: model.logits(last[name], start, stop)
-            for name, model in (("base", base), ("tuned", tuned), ("merged", merged))
-        }
+        logits = _logits({"base": base, "tuned": tuned, "merged": merged}, last, start, stop)
         off_by = logits["merged"] - logits["tuned"]
         found.max_difference = _largest(found.max_difference, float(off_by.abs().max()))
         off += float(off_by.square().sum(dtype=torch.float64))
@@ -88,6 +85,16 @@ def compare(
     found.spread = math.sqrt(max(squares / count - (total / count) ** 2, 0.0))
     same = best["tuned"][1] == best["merged"][1]
     found.top1_agreement = float(same.float().mean())
+
+
+def _logits(
+    models: dict[str, StreamedModel], states: dict[str, torch.Tensor], start: int, stop: int
+) -> dict[str, torch.Tensor]:
+    if models["tuned"].changes_head or models["base"].head_dtype != models["merged"].head_dtype:
+        return {name: model.logits(states[name], start, stop) for name, model in models.items()}
+    # The weights have proved that all three share one head: it is read once.
+    together = models["base"].logits(torch.cat([states[name] for name in models]), start, stop)
+    return dict(zip(models, together.chunk(len(models)), strict=True))
 
 
 def steps_of(model: StreamedModel) -> int:

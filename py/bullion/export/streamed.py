@@ -67,6 +67,8 @@ class StreamedModel:
             self._rotary = type(rotary)(config=model.config).to(device)
         tied = "lm_head.weight" not in tensors.slots
         self._head = "model.embed_tokens.weight" if tied else "lm_head.weight"
+        self.changes_head = self._head in changes
+        self.head_dtype = tensors.slots[self._head].dtype
         self.layers = len(model.model.layers)
         self.vocabulary = tensors.slots[self._head].shape[0]
 

@@ -210,6 +210,14 @@ def _config(model: PreTrainedModel, lora: LoraSpec) -> LoraConfig:
                 f"Cannot adapt {wanted!r} as the base has no such layer: it has {', '.join(known)}",
                 param,
             )
+    twice = {"embed_tokens", "lm_head"} & {t.rpartition(".")[2] for t in lora.additional_target}
+    if twice and model.config.tie_word_embeddings:
+        raise Refusal(
+            "unsupported_lora",
+            f"Cannot train {twice.pop()!r} in full as this base uses it twice (embedding and output "
+            "head are tied): leave it out of additional_target",
+            "additional_target",
+        )
     if lora.pissa_init and (lora.use_dora or getattr(model, "is_quantized", False)):
         raise Refusal(
             "unsupported_lora",
