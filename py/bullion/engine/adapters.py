@@ -45,11 +45,18 @@ class ResidentAdapter:
 
 
 class AdapterSlots:
-    """The adapters of one base. `site(layer, kind)` is the fused layer to put them into."""
+    """The adapters of one base. `site(layer, kind)` is the fused layer to put them into; `reserve`
+    (slot, rank) is told before."""
 
-    def __init__(self, shape: LlamaShape, site: Callable[[int, str], AdapterSite]) -> None:
+    def __init__(
+        self,
+        shape: LlamaShape,
+        site: Callable[[int, str], AdapterSite],
+        reserve: Callable[[int, int], None],
+    ) -> None:
         self._shape = shape
         self._site = site
+        self._reserve = reserve
         self._resident: list[ResidentAdapter] = []
         self._serial = itertools.count(1)
 
@@ -70,6 +77,7 @@ class AdapterSlots:
         self._check(adapter, folder)
         taken = {resident.slot for resident in self._resident}
         slot = next(i for i in itertools.count() if i not in taken)
+        self._reserve(slot, max((pair.a.shape[0] for pair in adapter.pairs.values()), default=1))
         for layer in range(self._shape.layers):
             for kind, modules in PARTS.items():
                 pairs = [adapter.pairs.get(f"model.layers.{layer}.{name}") for name in modules]

@@ -69,7 +69,7 @@ class Resident:
         self.shape = shape
         self.tokenizer = tokenizer
         self.pool = pool
-        self.adapters = AdapterSlots(shape, runner.site)
+        self.adapters = AdapterSlots(shape, runner.site, runner.reserve_adapter)
         self.scheduler = Scheduler(
             pool, opening.max_running, opening.max_waiting, opening.prefill_tokens
         )

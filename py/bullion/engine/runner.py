@@ -23,7 +23,7 @@ from bullion.engine.scheduler import Piece, Plan
 from bullion.engine.sequence import Sequence
 from bullion.models.llama import LlamaWeights
 
-_LOGIT_ROWS = 256  # prompt positions scored at once: rows × vocabulary in fp32
+LOGIT_ROWS = 256  # prompt positions scored at once: rows × vocabulary in fp32
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class Runner(Protocol):
 
     def launch(self, plan: Plan) -> Launched: ...
     def site(self, layer: int, kind: str) -> AdapterSite: ...
+    def reserve_adapter(self, slot: int, rank: int) -> None:
+        """Makes room for an adapter in `slot`; comes before the sites are filled."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ class CpuRunner:
 
     def site(self, layer: int, kind: str) -> AdapterSite:
         return self._model.site(layer, kind)
+
+    def reserve_adapter(self, slot: int, rank: int) -> None:
+        """On the CPU an adapter has memory of its own."""
 
     @torch.inference_mode()
     def launch(self, plan: Plan) -> Launched:
@@ -132,8 +137,8 @@ class CpuRunner:
         sequence = piece.sequence
         end = min(piece.end, sequence.prompt_length - 1)
         found = []
-        for start in range(piece.start, end, _LOGIT_ROWS):
-            stop = min(end, start + _LOGIT_ROWS)
+        for start in range(piece.start, end, LOGIT_ROWS):
+            stop = min(end, start + LOGIT_ROWS)
             logits = self._model.logits(hidden[start - piece.start : stop - piece.start])
             targets = torch.tensor(sequence.tokens[start + 1 : stop + 1])
             scores = score(logits, targets, sequence.alternatives or 0)

@@ -44,12 +44,17 @@ class Choosing:
     seen: Tensor | None = None  # (V,) bool: in the prompt or generated
     bias: tuple[Tensor, Tensor] | None = None  # ids, values
     allowed: Tensor | None = None  # (V,) bool for the next token only: a grammar's mask
-    place: int = 0  # tokens drawn so far
+    place: int = 0  # tokens drawn so far other than by the bare arg-max
     plain: bool = field(init=False)  # greedy and nothing else: the arg-max of the logits
 
     def __post_init__(self) -> None:
         s = self.sampling
         self.plain = s.temperature == 0 and not self.penalised and not s.logit_bias
+
+    @property
+    def simple(self) -> bool:
+        """Whether the next token is the arg-max of the logits as they are."""
+        return self.plain and self.allowed is None
 
     @property
     def penalised(self) -> bool:
@@ -60,16 +65,14 @@ class Choosing:
 def choose(logits: Tensor, rows: Sequence[Choosing]) -> Tensor:
     """One token a row: (B, V) → (B,) int64 on the logits' device. Does not wait for the device.
 
-    Moves each row on by one place and counts its token. Leaves `logits` as they are.
+    Moves each row on by one place and counts its token, where that matters. `logits` stay.
     """
     tokens = logits.argmax(-1)
-    special = [i for i, row in enumerate(rows) if not row.plain or row.allowed is not None]
+    special = [i for i, row in enumerate(rows) if not row.simple]
     if special:
         index = torch.tensor(special, device=logits.device)
         chosen = _choose_each(logits.index_select(0, index).float(), [rows[i] for i in special])
         tokens.index_copy_(0, index, chosen)
-    for row in rows:
-        row.place += 1
     return tokens
 
 
@@ -89,6 +92,7 @@ def _choose_each(logits: Tensor, rows: list[Choosing]) -> Tensor:
             drawn = way(logits.index_select(0, index), [rows[i] for i in which])
             tokens.index_copy_(0, index, drawn)
     for i, row in enumerate(rows):
+        row.place += 1
         if row.counts is not None and row.seen is not None:
             token = tokens[i : i + 1]
             row.counts.index_add_(0, token, torch.ones(1, device=logits.device))

@@ -72,9 +72,7 @@ def test_every_stream_gets_a_token_in_every_step_while_a_long_prompt_is_computed
 ) -> None:
     serving = serve(prefill_tokens=16)
     whole = {"16": 100.0}  # always the same whole character, so that every token shows at once
-    serving.engine.submit(
-        generate("short", [0, 5, 6], max_tokens=40, logprobs=0, logit_bias=whole)
-    )
+    serving.engine.submit(generate("short", [0, 5, 6], max_tokens=40, logprobs=0, logit_bias=whole))
     serving.step()
     serving.engine.submit(generate("long", [0, *range(5, 300)], max_tokens=2))
     steps = 0

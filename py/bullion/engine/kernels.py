@@ -1,0 +1,288 @@
+"""The small steps of a block as Triton kernels, each one read and one write of its rows.
+
+Between two matrix products there is one launch: the low-rank part of an adapter, which the product
+before has left in spare columns, is widened here on the way. Sums are fp32; results are rounded
+where transformers rounds. It owns no memory. On the CPU forward.py does the same in plain torch.
+
+Legend: n rows; H hidden; D head size; R columns of a low-rank part; S adapter slot of a row, −1 for
+none; low columns of a row lie behind its output, slot after slot, part after part, R each.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+# Triton's annotations are its own; the launches are untyped.
+# mypy: disable-error-code="no-untyped-def"
+
+
+@triton.jit
+def _widen(value, low, b, slot, part, rows, mask, height, PARTS: tl.constexpr, R: tl.constexpr):
+    """value + B[slot, rows] · low, the low-rank part of one row; as it was without an adapter."""
+    rank = tl.arange(0, R)
+    there = slot >= 0
+    at = tl.where(there, slot, 0)
+    y = tl.load(low + (at * PARTS + part) * R + rank, mask=there & (rank < R), other=0.0)
+    b_at = b + (at * height + rows[:, None]) * R + rank[None, :]
+    tile = tl.load(b_at, mask=mask[:, None] & there, other=0.0)
+    return value + tl.sum(tile.to(tl.float32) * y.to(tl.float32)[None, :], axis=1)
+
+
+@triton.jit
+def _begin(
+    given, states, last, embed, weight, residual, out, width, epsilon,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    token = tl.load(given + row).to(tl.int64)
+    state = tl.load(states + row).to(tl.int64)
+    token = tl.where(token >= 0, token, tl.load(last + state))
+    at = tl.arange(0, BLOCK)
+    mask = at < width
+    x = tl.load(embed + token * width + at, mask=mask, other=0.0)
+    tl.store(residual + row * width + at, x, mask=mask)
+    value = x.to(tl.float32)
+    rstd = tl.rsqrt(tl.sum(value * value, axis=0) / width + epsilon)
+    scale = tl.load(weight + at, mask=mask, other=0.0).to(tl.float32)
+    normed = (value * rstd).to(x.dtype).to(tl.float32) * scale
+    tl.store(out + row * width + at, normed.to(x.dtype), mask=mask)
+
+
+@triton.jit
+def _add_norm(
+    delta, residual, weight, out, b, slots, delta_stride, width, epsilon,
+    BLOCK: tl.constexpr, R: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, BLOCK)
+    mask = at < width
+    before = tl.load(residual + row * width + at, mask=mask, other=0.0)
+    narrow = before.dtype
+    added = tl.load(delta + row * delta_stride + at, mask=mask, other=0.0).to(tl.float32)
+    if R > 0:
+        slot = tl.load(slots + row)
+        added = _widen(added, delta + row * delta_stride + width, b, slot, 0, at, mask, width, 1, R)
+        added = added.to(narrow).to(tl.float32)
+    value = (before.to(tl.float32) + added).to(narrow)
+    tl.store(residual + row * width + at, value, mask=mask)
+    value = value.to(tl.float32)
+    rstd = tl.rsqrt(tl.sum(value * value, axis=0) / width + epsilon)
+    scale = tl.load(weight + at, mask=mask, other=0.0).to(tl.float32)
+    normed = (value * rstd).to(narrow).to(tl.float32) * scale
+    tl.store(out + row * width + at, normed.to(narrow), mask=mask)
+
+
+@triton.jit
+def _rotate_store(
+    qkv, positions, cos, sin, places, queries, keys, values, b, slots, qkv_stride,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, HALF: tl.constexpr, R: tl.constexpr,
+):  # fmt: skip
+    """One head of one row: queries are turned, keys turned and stored, values stored."""
+    row = tl.program_id(0).to(tl.int64)
+    head = tl.program_id(1)
+    size: tl.constexpr = 2 * HALF
+    width: tl.constexpr = (HEADS + 2 * KV_HEADS) * size
+    at = tl.arange(0, HALF)
+    every = at < HALF
+    source = qkv + row * qkv_stride
+    first = tl.load(source + head * size + at)
+    narrow = first.dtype
+    first = first.to(tl.float32)
+    second = tl.load(source + head * size + HALF + at).to(tl.float32)
+    if R > 0:
+        slot = tl.load(slots + row)
+        part = (head >= HEADS).to(tl.int32) + (head >= HEADS + KV_HEADS).to(tl.int32)
+        low = source + width
+        first = _widen(first, low, b, slot, part, head * size + at, every, width, 3, R)
+        second = _widen(second, low, b, slot, part, head * size + HALF + at, every, width, 3, R)
+        first = first.to(narrow).to(tl.float32)
+        second = second.to(narrow).to(tl.float32)
+    if head < HEADS + KV_HEADS:
+        position = tl.load(positions + row).to(tl.int64)
+        c = tl.load(cos + position * HALF + at)
+        s = tl.load(sin + position * HALF + at)
+        turned = first * c - second * s
+        second = second * c + first * s
+        first = turned
+    place = tl.load(places + row).to(tl.int64)
+    if head < HEADS:
+        target = queries + (row * HEADS + head) * size
+    elif head < HEADS + KV_HEADS:
+        target = keys + (place * KV_HEADS + head - HEADS) * size
+    else:
+        target = values + (place * KV_HEADS + head - HEADS - KV_HEADS) * size
+    tl.store(target + at, first.to(narrow))
+    tl.store(target + HALF + at, second.to(narrow))
+
+
+@triton.jit
+def _gate(
+    gate_up, out, b, slots, stride, width,
+    BLOCK: tl.constexpr, R: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    mask = at < width
+    source = gate_up + row * stride
+    gate = tl.load(source + at, mask=mask, other=0.0)
+    narrow = gate.dtype
+    gate = gate.to(tl.float32)
+    up = tl.load(source + width + at, mask=mask, other=0.0).to(tl.float32)
+    if R > 0:
+        slot = tl.load(slots + row)
+        low = source + 2 * width
+        gate = _widen(gate, low, b, slot, 0, at, mask, 2 * width, 2, R)
+        up = _widen(up, low, b, slot, 1, width + at, mask, 2 * width, 2, R)
+        gate = gate.to(narrow).to(tl.float32)
+        up = up.to(narrow).to(tl.float32)
+    opened = (gate * tl.sigmoid(gate)).to(narrow).to(tl.float32)
+    tl.store(out + row * width + at, (opened * up).to(narrow), mask=mask)
+
+
+@triton.jit
+def _attend_part(
+    queries, keys, values, tables, lengths, mixed, weights, table_stride, scale, splits, page_tokens,
+    KV_HEADS: tl.constexpr, GROUP: tl.constexpr, ROWS: tl.constexpr, D: tl.constexpr,
+    TOKENS: tl.constexpr,
+):  # fmt: skip
+    """One part of one sequence's tokens for one key-value head: the group's queries are the rows."""
+    row = tl.program_id(0).to(tl.int64)
+    kv_head = tl.program_id(1)
+    split = tl.program_id(2)
+    length = tl.load(lengths + row)
+    blocks = tl.cdiv(tl.cdiv(length, TOKENS), splits)
+    start = split * blocks * TOKENS
+    end = tl.minimum(length, start + blocks * TOKENS)
+    member = tl.arange(0, ROWS)
+    at = tl.arange(0, D)
+    head = kv_head * GROUP + member
+    q_at = queries + (row * KV_HEADS * GROUP + head[:, None]) * D + at[None, :]
+    q = tl.load(q_at, mask=(member < GROUP)[:, None], other=0.0)
+    best = tl.full((ROWS,), -1e30, tl.float32)
+    total = tl.zeros((ROWS,), tl.float32)
+    sums = tl.zeros((ROWS, D), tl.float32)
+    for block in range(start, end, TOKENS):
+        token = block + tl.arange(0, TOKENS)
+        valid = token < end
+        page = tl.load(tables + row * table_stride + token // page_tokens, mask=valid, other=0)
+        place = page.to(tl.int64) * page_tokens + token % page_tokens
+        offset = (place * KV_HEADS + kv_head) * D
+        k = tl.load(keys + offset[None, :] + at[:, None], mask=valid[None, :], other=0.0)
+        scores = tl.dot(q, k) * scale
+        scores = tl.where(valid[None, :], scores, -1e30)
+        higher = tl.maximum(best, tl.max(scores, axis=1))
+        p = tl.exp(scores - higher[:, None])
+        p = tl.where(valid[None, :], p, 0.0)
+        shrink = tl.exp(best - higher)
+        total = total * shrink + tl.sum(p, axis=1)
+        v = tl.load(values + offset[:, None] + at[None, :], mask=valid[:, None], other=0.0)
+        sums = sums * shrink[:, None] + tl.dot(p.to(v.dtype), v)
+        best = higher
+    part = (row * KV_HEADS * GROUP + head) * splits + split
+    inside = member < GROUP
+    tl.store(
+        mixed + part[:, None] * D + at[None, :],
+        sums / tl.maximum(total, 1e-30)[:, None],
+        mask=inside[:, None],
+    )
+    log_total = tl.where(total > 0, best + tl.log(tl.maximum(total, 1e-30)), -1e30)
+    tl.store(weights + part, log_total, mask=inside)
+
+
+@triton.jit
+def _attend_join(
+    mixed, weights, out, splits, D: tl.constexpr, SPLITS: tl.constexpr
+):  # fmt: skip
+    """The parts of one head of one row, weighed by their share of the exponentials."""
+    place = tl.program_id(0).to(tl.int64)
+    part = tl.arange(0, SPLITS)
+    at = tl.arange(0, D)
+    there = part < splits
+    log_total = tl.load(weights + place * splits + part, mask=there, other=-1e30)
+    share = tl.exp(log_total - tl.max(log_total, axis=0))
+    share = tl.where(there, share / tl.sum(share, axis=0), 0.0)
+    parts = tl.load(
+        mixed + (place * splits + part[:, None]) * D + at[None, :], mask=there[:, None], other=0.0
+    )
+    value = tl.sum(parts * share[:, None], axis=0)
+    tl.store(out + place * D + at, value.to(out.dtype.element_ty))
+
+
+def begin(
+    given: Tensor, states: Tensor, last: Tensor, embed: Tensor, weight: Tensor,
+    residual: Tensor, out: Tensor, epsilon: float,
+) -> None:  # fmt: skip
+    """Embeds each row's token (the one given, or for −1 the last one sampled of its state) into
+    `residual` (n, H) and its norm into `out` (n, H)."""
+    n, width = out.shape
+    block = triton.next_power_of_2(width)
+    _begin[(n,)](
+        given, states, last, embed, weight, residual, out, width, epsilon,
+        BLOCK=block, num_warps=_warps(block),
+    )  # fmt: skip
+
+
+def add_norm(
+    delta: Tensor, residual: Tensor, weight: Tensor, out: Tensor, epsilon: float,
+    b: Tensor | None, slots: Tensor, rank: int,
+) -> None:  # fmt: skip
+    """residual += delta (with its adapter); out = the norm of residual. All (n, H)."""
+    n, width = residual.shape
+    block = triton.next_power_of_2(width)
+    _add_norm[(n,)](
+        delta, residual, weight, out, delta if b is None else b, slots, delta.stride(0), width,
+        epsilon, BLOCK=block, R=rank if b is not None else 0, num_warps=_warps(block),
+    )  # fmt: skip
+
+
+def rotate_store(
+    qkv: Tensor, positions: Tensor, cos: Tensor, sin: Tensor, places: Tensor, queries: Tensor,
+    keys: Tensor, values: Tensor, b: Tensor | None, slots: Tensor, rank: int,
+) -> None:  # fmt: skip
+    """qkv (n, ≥ Q + 2K) → queries (n, heads, D), and keys and values to their places in the pool."""
+    n, heads, size = queries.shape
+    kv_heads = keys.shape[-2]
+    _rotate_store[(n, heads + 2 * kv_heads)](
+        qkv, positions, cos, sin, places, queries, keys, values, qkv if b is None else b, slots,
+        qkv.stride(0), HEADS=heads, KV_HEADS=kv_heads, HALF=size // 2,
+        R=rank if b is not None else 0, num_warps=1,
+    )  # fmt: skip
+
+
+def gate(gate_up: Tensor, out: Tensor, b: Tensor | None, slots: Tensor, rank: int) -> None:
+    """SiLU(gate) · up: (n, ≥ 2I) → (n, I)."""
+    n, width = out.shape
+    block = min(1024, triton.next_power_of_2(width))
+    _gate[(n, triton.cdiv(width, block))](
+        gate_up, out, gate_up if b is None else b, slots, gate_up.stride(0), width,
+        BLOCK=block, R=rank if b is not None else 0, num_warps=4,
+    )  # fmt: skip
+
+
+def attend(
+    queries: Tensor, keys: Tensor, values: Tensor, tables: Tensor, lengths: Tensor, out: Tensor,
+    mixed: Tensor, weights: Tensor, page_tokens: int,
+) -> None:  # fmt: skip
+    """Decode attention: queries (n, heads, D) over pages → out (n, heads · D).
+
+    keys and values (slots, kv_heads, D); tables (n, pages) int32; lengths (n,) int32 with the row's
+    own token counted; mixed (≥ n, heads, splits, D) and weights (≥ n, heads, splits) fp32 scratch.
+    """
+    n, heads, size = queries.shape
+    kv_heads = keys.shape[-2]
+    group = heads // kv_heads
+    splits = mixed.shape[2]
+    _attend_part[(n, kv_heads, splits)](
+        queries, keys, values, tables, lengths, mixed, weights, tables.stride(0), size**-0.5,
+        splits, page_tokens, KV_HEADS=kv_heads, GROUP=group,
+        ROWS=max(16, triton.next_power_of_2(group)), D=size, TOKENS=64, num_warps=4, num_stages=3,
+    )  # fmt: skip
+    _attend_join[(n * heads,)](
+        mixed, weights, out, splits, D=size, SPLITS=triton.next_power_of_2(splits), num_warps=1
+    )
+
+
+def _warps(block: int) -> int:
+    return 8 if block >= 2048 else 4

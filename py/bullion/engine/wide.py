@@ -1,0 +1,74 @@
+"""A fused layer on the GPU with room for adapters below its rows.
+
+The A matrices of all adapters lie in spare rows under the base's weight, so one product gives a
+row's output and, in the columns behind it, its low-rank parts; the next kernel widens them
+(kernels.py). An adapter so costs its bytes and no launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class WideSite:
+    """Base rows, then for each slot and part `rank` rows of A. `parts` are the base's row counts."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, parts: Sequence[int]) -> None:
+        self.out = weight.shape[0]
+        self.weight = weight  # (out + slots · parts · rank, in)
+        self.bias = bias  # as long as weight
+        self.b: Tensor | None = None  # (slots, out, rank)
+        self._parts = parts
+        self._slots = self._rank = 0
+
+    def width(self, adapters: bool) -> int:
+        return self.weight.shape[0] if adapters else self.out
+
+    def reserve(self, slots: int, rank: int) -> None:
+        """Makes room; what lies in it already moves along. The old weight is let go."""
+        parts, old_slots, old_rank = len(self._parts), self._slots, self._rank
+        shape = (self.out + slots * parts * rank, self.weight.shape[1])
+        weight = self.weight.new_zeros(shape)
+        weight[: self.out] = self.weight[: self.out]
+        b = self.weight.new_zeros(slots, self.out, rank)
+        if self.b is not None:
+            kept = self.weight[self.out :].view(old_slots, parts, old_rank, -1)
+            weight[self.out :].view(slots, parts, rank, -1)[:old_slots, :, :old_rank] = kept
+            b[:old_slots, :, :old_rank] = self.b
+        if self.bias is not None:
+            bias = self.bias.new_zeros(shape[0])
+            bias[: self.out] = self.bias[: self.out]
+            self.bias = bias
+        self.weight, self.b, self._slots, self._rank = weight, b, slots, rank
+
+    def put(self, slot: int, parts: Sequence[tuple[Tensor, Tensor] | None]) -> None:
+        """A (r, in) and B (rows, r) of each part, the scale inside B; `reserve` comes before."""
+        assert self.b is not None
+        a = self.weight[self.out :].view(self._slots, len(self._parts), self._rank, -1)[slot]
+        b = self.b[slot]
+        a.zero_()
+        b.zero_()
+        start = 0
+        for part, (pair, rows) in enumerate(zip(parts, self._parts, strict=True)):
+            if pair is not None:
+                rank = pair[0].shape[0]
+                a[part, :rank].copy_(pair[0])
+                b[start : start + rows, :rank].copy_(pair[1])
+            start += rows
+
+    def drop(self, slot: int) -> None:
+        """Leaves nothing behind for an adapter that has no part here."""
+        if self.b is not None:
+            self.b[slot].zero_()
+
+    def product(self, x: Tensor, buffer: Tensor, adapters: bool) -> Tensor:
+        """x (n, in) → (n, out, and the low columns with `adapters`), a view of flat `buffer`."""
+        width = self.width(adapters)
+        out = buffer[: x.shape[0] * width].view(x.shape[0], width)
+        weight = self.weight[:width].t()
+        if self.bias is None:
+            return torch.mm(x, weight, out=out)
+        return torch.addmm(self.bias[:width], x, weight, out=out)

@@ -1,0 +1,83 @@
+"""The GPU's way through the blocks gives what the CPU's way gives.
+
+Runs on CUDA, or on the CPU with Triton's interpreter (TRITON_INTERPRET=1).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from bullion.models.llama import LlamaShape, LlamaWeights, load_llama, run_through
+
+pytest.importorskip("triton", reason="Triton is not installed")
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+if not INTERPRETED and not torch.cuda.is_available():
+    pytest.skip("needs CUDA or TRITON_INTERPRET=1", allow_module_level=True)
+
+DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
+PAGE = 16
+
+
+def weights_of(base: Path, device: torch.device) -> LlamaWeights:
+    return run_through(load_llama(base, LlamaShape.read(base), device, torch.float32))
+
+
+@pytest.mark.parametrize("slots", [[-1, -1, -1], [0, 2, -1]])
+def test_a_decode_step_gives_the_hidden_states_of_the_cpu(
+    base: Path, adapters: list[Path], slots: list[int]
+) -> None:
+    from bullion.engine import kernels
+    from bullion.engine.adapters import AdapterSlots
+    from bullion.engine.attention import Span
+    from bullion.engine.cuda_llama import CudaLlama, Rows
+    from bullion.engine.forward import Batch, Llama
+    from bullion.engine.runner import lora_rows
+
+    torch.manual_seed(1)
+    shape = LlamaShape.read(base)
+    cpu = Llama(weights_of(base, torch.device("cpu")))
+    gpu = CudaLlama(weights_of(base, DEVICE), rows=4)
+    ours = AdapterSlots(shape, cpu.site, lambda slot, rank: None)
+
+    def reserve(slot: int, rank: int) -> None:
+        gpu.reserve(slot, rank)
+
+    theirs = AdapterSlots(shape, lambda i, kind: getattr(gpu.blocks[i], kind), reserve)
+    for adapter in adapters:
+        ours.hold(adapter)
+        theirs.hold(adapter)
+    lengths = [1, 70, 200]  # of the sequences, this step's token counted
+    tables = [[3], list(range(4, 9)), list(range(20, 33))]
+    cache = torch.randn(shape.layers, 2, 40, PAGE, shape.kv_heads, shape.head_dim)
+    tokens = torch.tensor([7, 8, 9])
+    positions = torch.tensor([length - 1 for length in lengths])
+    places = torch.tensor(
+        [pages[(n - 1) // PAGE] * PAGE + (n - 1) % PAGE for n, pages in zip(lengths, tables)]
+    )
+    spans = [Span(i, i + 1, n, torch.tensor(p)) for i, (n, p) in enumerate(zip(lengths, tables))]
+    lora = lora_rows([(i, i + 1) for i in range(3)], [None if slot < 0 else slot for slot in slots])
+    there = cache.clone().to(DEVICE).flatten(2, 3)
+    with torch.no_grad():
+        expected = cpu.hidden(Batch(tokens, positions, places, spans, lora), cache)
+    padded = torch.zeros(3, 13, dtype=torch.int32)
+    for row, pages in enumerate(tables):
+        padded[row, : len(pages)] = torch.tensor(pages, dtype=torch.int32)
+    padded, counts = padded.to(DEVICE), torch.tensor(lengths, device=DEVICE)
+    mixed = torch.full((3, shape.heads, 3, shape.head_dim), float("nan"), device=DEVICE)
+    weights = torch.full((3, shape.heads, 3), float("nan"), device=DEVICE)
+
+    def attend(layer: int, queries: torch.Tensor, out: torch.Tensor) -> None:
+        keys, values = there[layer, 0], there[layer, 1]
+        kernels.attend(queries, keys, values, padded, counts, out, mixed, weights, PAGE)
+
+    last = torch.tensor([0, 8, 0, 0], device=DEVICE)
+    given = torch.tensor([7, -1, 9], device=DEVICE)  # the second one's token is on the device
+    columns = [torch.arange(3), positions, places, torch.tensor(slots)]
+    rows = Rows(given, *(column.to(DEVICE) for column in columns))
+    with torch.no_grad():
+        found = gpu.hidden(rows, last, there, attend, adapters=max(slots) >= 0)
+    assert torch.allclose(found.cpu(), expected, atol=2e-4 if INTERPRETED else 2e-2)
+    assert torch.allclose(there.cpu(), cache.flatten(2, 3), atol=2e-4 if INTERPRETED else 2e-2)
