@@ -205,13 +205,14 @@ export class JobRoom implements Jobs {
 
   #create(plan: Plan): JobRow<Plan> {
     Deno.mkdirSync(this.#store.jobFolder(plan.id), { recursive: true });
-    const row = this.#store.transaction(() => {
-      const { id, kind, published } = plan;
-      const row = this.#store.jobs.insert({ id, kind, plan, place: published?.place ?? null });
-      this.#ledger.append(id, { type: "created", kind });
-      announcePlan(plan, this.#ledger);
-      return row;
-    });
+    const { id, kind, published } = plan;
+    const row = this.#ledger.atomically(id, () =>
+      this.#store.transaction(() => {
+        const row = this.#store.jobs.insert({ id, kind, plan, place: published?.place ?? null });
+        this.#ledger.append(id, { type: "created", kind });
+        announcePlan(plan, this.#ledger);
+        return row;
+      }));
     this.#validate(plan);
     return row;
   }

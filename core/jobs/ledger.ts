@@ -38,6 +38,16 @@ export class Ledger {
     return event;
   }
 
+  /** Runs `work`, which appends within a transaction; if that is undone, so is what it appended. */
+  atomically<T>(jobId: string, work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      this.#states.delete(jobId);
+      throw error;
+    }
+  }
+
   note(
     jobId: string,
     level: "info" | "warn" | "error",

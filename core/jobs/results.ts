@@ -29,18 +29,19 @@ export function succeed(
 ): void {
   const model = modelOf(plan);
   const published = place(plan, ledger);
-  store.transaction(() => {
-    store.models.insert({
-      id: model,
-      kind: plan.kind === "train" ? "adapter" : "merged",
-      job_id: plan.id,
-      base: plan.model.base,
-      path: plan.output,
-      details: result,
-    });
-    if (published) store.models.publish({ ...published, target: plan.output, job_id: plan.id });
-    ledger.append(plan.id, { type: "succeeded", model, result });
-  });
+  ledger.atomically(plan.id, () =>
+    store.transaction(() => {
+      store.models.insert({
+        id: model,
+        kind: plan.kind === "train" ? "adapter" : "merged",
+        job_id: plan.id,
+        base: plan.model.base,
+        path: plan.output,
+        details: result,
+      });
+      if (published) store.models.publish({ ...published, target: plan.output, job_id: plan.id });
+      ledger.append(plan.id, { type: "succeeded", model, result });
+    }));
 }
 
 /** A job without a result: what checkpoints it left get its name, if nothing else has that. */

@@ -5,7 +5,7 @@
  * of a result is core/jobs/results; a job's state is the ledger's alone.
  */
 import type { RunningWork, TrainerDoor, TrainerWork } from "../../bridge/doors.ts";
-import { asBullionError } from "../../contract/errors.ts";
+import { asBullionError, type BullionError } from "../../contract/errors.ts";
 import type { WorkerEvent } from "../../contract/worker.ts";
 import type { Ledger } from "./ledger.ts";
 import { hasEnded } from "./lifecycle.ts";
@@ -32,6 +32,8 @@ export interface RunnerParts {
   /** How long a process that was asked to end may take, in milliseconds. */
   grace: { cancel: number; pause: number; close: number };
 }
+
+const RETRY_MS = 1_000;
 
 type Wish = "cancel" | "pause" | "close";
 
@@ -63,7 +65,8 @@ export class Runner {
       giveBack = await this.#parts.device.take(plan.id);
       if (current.wish === null) await this.#attempt(current);
     } catch (thrown) {
-      this.#fail(plan, asBullionError(thrown));
+      current.work?.kill();
+      await this.#failInTheEnd(current, asBullionError(thrown));
     } finally {
       clearTimeout(this.#timer);
       current.work?.kill();
@@ -149,6 +152,17 @@ export class Runner {
     else if (wish === "pause") ledger.append(plan.id, { type: "paused" });
     else ledger.append(plan.id, { type: "interrupted", why });
     setAside(plan);
+  }
+
+  /** A full disk may refuse the very event that says so: it is written as soon as there is room. */
+  async #failInTheEnd(current: Current, error: BullionError): Promise<void> {
+    while (current.wish !== "close") {
+      try {
+        return this.#fail(current.plan, error);
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
   }
 
   #fail(plan: Plan, error: { code: string; message: string; param: string | null }): void {

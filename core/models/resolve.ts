@@ -13,6 +13,7 @@ import { inside, realPathOfExisting } from "../store/paths.ts";
 import type { Store } from "../store/store.ts";
 import type { Aliases } from "./aliases.ts";
 import { nameOn, twinOf } from "./aliases.ts";
+import { isEmbedded } from "./embedded.ts";
 import { lookAt } from "./folder.ts";
 import { parseOwnName } from "./names.ts";
 
@@ -170,7 +171,7 @@ export class Resolver {
     return {
       base,
       adapter: null,
-      because: `nothing here has that name, so it is looked up there${called}`,
+      because: `nothing here has that name, so it is taken as a name of that hub${called}`,
     };
   }
 
@@ -186,7 +187,8 @@ export class Resolver {
 
   #show({ base, adapter }: Target): string {
     const hub = { huggingface: "Hugging Face", modelscope: "ModelScope" };
-    const shown = base.hub === null ? base.path : `${base.path} on ${hub[base.hub]}`;
+    const local = isEmbedded(base.path) ? `the embedded base (${base.path})` : base.path;
+    const shown = base.hub === null ? local : `${base.path} on ${hub[base.hub]}`;
     return adapter === null ? shown : `the adapter ${adapter} over ${shown}`;
   }
 }

@@ -3,6 +3,7 @@ import { deepStrictEqual, equal, throws } from "node:assert/strict";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { JobEventBody } from "../../../contract/job.ts";
+import { Database } from "../../../core/store/database.ts";
 import { Store } from "../../../core/store/store.ts";
 import { temporaryFolder } from "../folder.ts";
 
@@ -93,4 +94,19 @@ Deno.test("a folder of a newer version is refused by name", () => {
   database.exec("PRAGMA user_version = 1000");
   database.close();
   throws(() => Store.open(folder.path, null), { code: "data_folder_too_new" });
+});
+
+Deno.test("a full disk under the database is named, and the rows before it stay", () => {
+  using folder = temporaryFolder();
+  const database = new Database(join(folder.path, "bullion.db"));
+  database.run("INSERT INTO jobs VALUES ('a', 'train', '{}', NULL, 0)");
+  const { page_count } = database.get<{ page_count: number }>("PRAGMA page_count")!;
+  database.get(`PRAGMA max_page_count = ${page_count}`);
+  const plan = "x".repeat(100_000);
+  throws(
+    () => database.run("INSERT INTO jobs VALUES ('b', 'train', ?, NULL, 0)", plan),
+    { code: "disk_full" },
+  );
+  deepStrictEqual(database.all("SELECT id FROM jobs").map(({ id }) => id), ["a"]);
+  database.close();
 });
