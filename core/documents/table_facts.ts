@@ -80,7 +80,8 @@ function* itemOf(row: MatrixRow, band: Band, stated: string | undefined, report:
   for (const [column, role] of band.roles.entries()) {
     const cell = row.cells[column];
     if (role.kind !== "change" || !isBare(role.measure) || !cell || !now) continue;
-    const value = parseChange(cell.text, role.percent);
+    // Many headers leave the percent sign out; that the figures bear the number out is proof enough.
+    const value = parseChange(cell.text, true);
     if (!value || !fits(value, numbers.get(now)!, numbers.get(before))) continue;
     yield {
       kind: "change" as const,

@@ -125,6 +125,18 @@ Deno.test("a change that does not follow from its figures, or from a negative ba
   deepStrictEqual(found(made), ["2023年 营业收入 300.00元", "2023年 财务费用 12.00元"]);
 });
 
+Deno.test("a change without a percent sign is one if the figures bear it out", () => {
+  const rows = [["项目", "本期数", "上期数", "同比增减"], [
+    "营业收入",
+    "300.00",
+    "200.00",
+    "50.00",
+  ]];
+  const difference = [rows[0]!, ["营业收入", "300.00", "200.00", "100.00"]];
+  ok(found(report("单位：元", { rows })).includes("2023年 营业收入 增长50.00%"));
+  deepStrictEqual(found(report("单位：元", { rows: difference })), ["2023年 营业收入 300.00元"]);
+});
+
 Deno.test("names that say nothing by themselves, such as 合计, give no fact", () => {
   const made = report("单位：元", {
     rows: [HEADER.slice(0, 3), ["合计", "1.00", "2.00"], ["其他", "1.00", "2.00"], [
