@@ -113,10 +113,11 @@ export function keysOfRequest(
 
 function recipeKeys(text: string): Partial<Values> {
   const faults = new Faults();
-  const entries = readYamlMapping(text, faults).filter(({ key }) => !OF_THE_RUN.has(key));
+  const entries = readYamlMapping(text, faults) ?? [];
   faults.raise("invalid_recipe", "the recipe that stands for auto");
   const keys: Record<string, unknown> = {};
   for (const { key, value, source } of entries) {
+    if (OF_THE_RUN.has(key)) continue;
     const known = Object.hasOwn(KEYS, key) ? KEYS[key as keyof typeof KEYS] : undefined;
     keys[key] = known?.type.read(value, source) ?? value;
   }

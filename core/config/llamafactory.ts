@@ -44,6 +44,8 @@ const SCOPE_NAMES: Record<Scope, string> = {
   chat: "chat",
 };
 
+const yamlOf = (scope: Scope): string => `the ${SCOPE_NAMES[scope]}'s YAML`;
+
 const withArticle = (scope: Scope): string =>
   `${scope === "export" ? "an" : "a"} ${SCOPE_NAMES[scope]}`;
 
@@ -51,7 +53,8 @@ const withArticle = (scope: Scope): string =>
 export function readRecipe(yamlText: string, scope: Scope): Recipe {
   const faults = new Faults();
   const entries = readYamlMapping(yamlText, faults);
-  return recipeFrom(entries, scope, faults);
+  if (entries === null) faults.raise("invalid_recipe", yamlOf(scope));
+  return recipeFrom(entries ?? [], scope, faults);
 }
 
 /** The same from keys that never were YAML: an OpenAI request, flags. */
@@ -67,7 +70,7 @@ export function recipeFromKeys(keys: Record<string, unknown>, scope: Scope): Rec
 
 /** Is this YAML a prediction (LLaMA-Factory's `train` runs both)? Never throws. */
 export function scopeOfTraining(yamlText: string): "train" | "predict" {
-  const entries = readYamlMapping(yamlText, new Faults());
+  const entries = readYamlMapping(yamlText, new Faults()) ?? [];
   const truth = (name: "do_train" | "do_predict") => {
     const entry = entries.find(({ key }) => key === name);
     return entry !== undefined && KEYS[name].type.read(entry.value, entry.source) === true;
@@ -105,7 +108,7 @@ function recipeFrom(entries: WrittenKey[], scope: Scope, faults: Faults): Recipe
     const reason = "is missing: the chat template of the base's tokenizer is used";
     notes.push({ key: "template", reason });
   }
-  faults.raise("invalid_recipe", `the ${SCOPE_NAMES[scope]}'s YAML`);
+  faults.raise("invalid_recipe", yamlOf(scope));
   return { scope, written: readable, keys, notes };
 }
 

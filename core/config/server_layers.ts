@@ -72,7 +72,7 @@ export function layerFile(file: string, layering: Layering): void {
       }
     }
   };
-  walk(readYamlMapping(text, layering.faults), []);
+  walk(readYamlMapping(text, layering.faults) ?? [], []);
 }
 
 export function layerEnvironment(

@@ -28,17 +28,25 @@ export function textIn(source: Source, column: string | null): string | null {
   throw new RecordFault(`${column} is a text, got ${shown(value)}`);
 }
 
-/** Tools as JSON text, which may stand in the source as text already. */
+/** Tools as JSON text of a list of objects, which may stand in the source as text already. */
 export function toolsIn(source: Source, column: string | null): string | null {
   const value = column === null ? null : source[column] ?? null;
-  if (value === null || value === "" || (Array.isArray(value) && value.length === 0)) return null;
-  if (typeof value !== "string") return JSON.stringify(value);
-  try {
-    JSON.parse(value);
-  } catch {
+  if (value === null || value === "") return null;
+  const tools = typeof value === "string" ? parsed(value) : value;
+  const list = Array.isArray(tools) ? tools : [tools];
+  if (!list.every((tool) => tool !== null && typeof tool === "object" && !Array.isArray(tool))) {
     throw new RecordFault(`${column} is a list of tools as JSON, got ${shown(value)}`);
   }
-  return value;
+  if (list.length === 0) return null;
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 export function shown(value: unknown): string {

@@ -97,7 +97,9 @@ function contentOf(message: Message, contentTag: string): string {
 
 /** OpenAI wraps each tool as `{type: "function", function: {…}}`; templates want the inner part. */
 function toolsOf(source: Message, column: string | null): string | null {
-  const value = column === null ? null : source[column];
-  if (!Array.isArray(value) || value.length === 0) return toolsIn(source, column);
-  return JSON.stringify(value.map((tool) => tool?.type === "function" ? tool.function : tool));
+  const text = toolsIn(source, column);
+  if (text === null) return null;
+  const tools: unknown = JSON.parse(text);
+  if (!Array.isArray(tools)) return text;
+  return JSON.stringify(tools.map((tool) => tool.type === "function" ? tool.function : tool));
 }

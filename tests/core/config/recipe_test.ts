@@ -250,6 +250,28 @@ Deno.test("text that is no mapping is refused", () => {
   }
 });
 
+Deno.test("what YAML can hold beside plain keys is refused, never left out", () => {
+  match(fault("train", "<<: {bf16: true}\n"), /line 5, \(key\): .*merged/);
+  match(fault("train", "? [a, b]\n: 1\n"), /line 5, \(key\)/);
+  match(
+    fault("train", "output_dir: !!python/object:os.system x\n"),
+    /line 5, \(syntax\): Unresolved tag/,
+  );
+  match(fault("train", "---\nbf16: true\n"), /line 5, \(syntax\): a second document/);
+  match(fault("train", "output_dir: *nowhere\n"), /\(aliases\)/);
+  match(fault("train", "lora_target: &a [*a]\n"), /\(aliases\)/);
+});
+
+Deno.test("aliases that would fill the memory are refused", () => {
+  const level = (name: string, of: string) => `${name}: &${name} [${Array(9).fill(of)}]\n`;
+  const bomb = level("a", "x") + level("b", "*a") + level("c", "*b") + level("d", "*c");
+  match(fault("train", bomb), /\(aliases\)/);
+});
+
+Deno.test("broken YAML is told as such, without keys that seem to be missing", () => {
+  doesNotMatch(fault("train", "a: {b: [}\n"), /is missing/);
+});
+
 Deno.test("keys that never were YAML are held to the same rules, without lines", () => {
   try {
     recipeFromKeys(

@@ -99,3 +99,13 @@ Deno.test("arguments that are no JSON are refused with the name of the call", as
   const tool_calls = [{ function: { name: "f", arguments: "{x" } }];
   match(await fault(user("q"), { role: "assistant", tool_calls }), /call of f are no JSON/);
 });
+
+Deno.test("tools that are no objects are refused", async () => {
+  const line = { messages: [user("q"), assistant("a")], tools: [null] };
+  try {
+    await readLines([line]);
+  } catch (error) {
+    return match((error as BullionError).message, /tools is a list of tools/);
+  }
+  throw new Error("nothing was refused");
+});
