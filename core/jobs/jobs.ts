@@ -43,7 +43,7 @@ export class JobRoom implements Jobs {
   readonly #queue: Queue;
   readonly #runner: Runner;
   readonly #closing = new AbortController();
-  readonly #validating = new Map<string, Promise<void>>();
+  #validation: Promise<void> = Promise.resolve();
 
   constructor(parts: JobsParts) {
     const { store, trainer, device, grace = GRACE } = parts;
@@ -178,7 +178,7 @@ export class JobRoom implements Jobs {
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#queue.close();
-    await Promise.allSettled(this.#validating.values());
+    await this.#validation;
   }
 
   /**
@@ -217,13 +217,12 @@ export class JobRoom implements Jobs {
     return row;
   }
 
-  /** Reads the job's data and queues it, or fails it with what is wrong. */
+  /** Reads the job's data and queues it, or fails it with what is wrong: one job after the other. */
   #validate(plan: Plan): void {
-    const task = this.#readData(plan).catch((thrown) => {
-      if (this.#closing.signal.aborted || hasEnded(this.#state(plan.id).status)) return;
-      this.#ledger.append(plan.id, { type: "failed", error: asBullionError(thrown).detail });
-    }).finally(() => this.#validating.delete(plan.id));
-    this.#validating.set(plan.id, task);
+    const isOff = () => this.#closing.signal.aborted || hasEnded(this.#state(plan.id).status);
+    this.#validation = this.#validation.then(async () => {
+      if (!isOff()) await this.#readData(plan);
+    }).catch((thrown) => this.#ledger.fail(plan.id, asBullionError(thrown), isOff));
   }
 
   async #readData(plan: Plan): Promise<void> {

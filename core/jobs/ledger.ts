@@ -4,11 +4,13 @@
  * Keeps the folded state of each job it was asked about (it is the only writer, so the fold stays
  * true) and wakes those who follow a job. Knows no trainer and no queue.
  */
+import type { ErrorDetail } from "../../contract/errors.ts";
 import type { JobEvent, JobEventBody } from "../../contract/job.ts";
 import type { JobRows } from "../store/jobs.ts";
 import { fold, hasEnded, type JobState, mayFollow, next } from "./lifecycle.ts";
 
 const BATCH = 500;
+const RETRY_MS = 1_000;
 
 export class Ledger {
   readonly #rows: JobRows<unknown>;
@@ -36,6 +38,20 @@ export class Ledger {
     this.#states.set(jobId, next(state, event));
     for (const wake of this.#waiting.get(jobId) ?? []) wake();
     return event;
+  }
+
+  /**
+   * Appends how a job failed. A full disk may refuse the very event that says so: then it is written
+   * as soon as there is room. Does nothing for a job that has ended; gives up when `isOff`.
+   */
+  async fail(jobId: string, { code, message, param }: ErrorDetail, isOff: () => boolean) {
+    while (!isOff() && !hasEnded(this.state(jobId).status)) {
+      try {
+        this.append(jobId, { type: "failed", error: { code, message, param } });
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
   }
 
   /** Runs `work`, which appends within a transaction; if that is undone, so is what it appended. */

@@ -5,7 +5,7 @@
  * of a result is core/jobs/results; a job's state is the ledger's alone.
  */
 import type { RunningWork, TrainerDoor, TrainerWork } from "../../bridge/doors.ts";
-import { asBullionError, type BullionError } from "../../contract/errors.ts";
+import { asBullionError, type ErrorDetail } from "../../contract/errors.ts";
 import type { WorkerEvent } from "../../contract/worker.ts";
 import type { Ledger } from "./ledger.ts";
 import { hasEnded } from "./lifecycle.ts";
@@ -32,8 +32,6 @@ export interface RunnerParts {
   /** How long a process that was asked to end may take, in milliseconds. */
   grace: { cancel: number; pause: number; close: number };
 }
-
-const RETRY_MS = 1_000;
 
 type Wish = "cancel" | "pause" | "close";
 
@@ -66,7 +64,7 @@ export class Runner {
       if (current.wish === null) await this.#attempt(current);
     } catch (thrown) {
       current.work?.kill();
-      await this.#failInTheEnd(current, asBullionError(thrown));
+      await this.#fail(current, asBullionError(thrown));
     } finally {
       clearTimeout(this.#timer);
       current.work?.kill();
@@ -104,16 +102,23 @@ export class Runner {
     ledger.append(plan.id, { type: "started", attempt, resume_from, resume_step: step });
     current.work = trainer.start(work);
     for await (const event of current.work.events) {
-      if (this.#handle(current, event)) return;
+      if (await this.#handle(current, event)) return;
     }
     // Read through the object: a wish may have come while the events did.
     if (this.#current?.wish) return this.#stopped(plan, this.#current.wish);
     throw new Error("the trainer process ended without a last word");
   }
 
+  async #fail(current: Current, error: ErrorDetail): Promise<void> {
+    const { ledger, setAside } = this.#parts;
+    await ledger.fail(current.plan.id, error, () => current.wish === "close");
+    setAside(current.plan);
+  }
+
   /** Writes down one event. True when it was the last one. */
-  #handle({ plan, wish }: Current, event: WorkerEvent): boolean {
+  async #handle(current: Current, event: WorkerEvent): Promise<boolean> {
     const { ledger, device, succeed } = this.#parts;
+    const { plan, wish } = current;
     switch (event.type) {
       case "ready":
         device.seen(event.machine);
@@ -135,7 +140,7 @@ export class Runner {
         return true;
       case "failed":
         // A process that was killed after its grace dies with a cause that is ours, not the job's.
-        if (wish === null) this.#fail(plan, event.error);
+        if (wish === null) await this.#fail(current, event.error);
         else this.#stopped(plan, wish);
         return true;
       default:
@@ -151,25 +156,6 @@ export class Runner {
     if (wish === "cancel") ledger.append(plan.id, { type: "cancelled" });
     else if (wish === "pause") ledger.append(plan.id, { type: "paused" });
     else ledger.append(plan.id, { type: "interrupted", why });
-    setAside(plan);
-  }
-
-  /** A full disk may refuse the very event that says so: it is written as soon as there is room. */
-  async #failInTheEnd(current: Current, error: BullionError): Promise<void> {
-    while (current.wish !== "close") {
-      try {
-        return this.#fail(current.plan, error);
-      } catch {
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-      }
-    }
-  }
-
-  #fail(plan: Plan, error: { code: string; message: string; param: string | null }): void {
-    const { ledger, setAside } = this.#parts;
-    if (hasEnded(ledger.state(plan.id).status)) return;
-    const { code, message, param } = error;
-    ledger.append(plan.id, { type: "failed", error: { code, message, param } });
     setAside(plan);
   }
 }
