@@ -75,7 +75,7 @@ def draw_company(seed: int, name: str | None = None) -> Company:
     exchange, code = rng.choice(
         (
             ("上海证券交易所", f"603{rng.randint(100, 999)}"),
-            ("深圳证券交易所", f"300{rng.randint(100, 999)}"),
+            ("北京证券交易所", f"83{rng.randint(1000, 9999)}"),
         )
     )
     latin = "".join(rng.choice("bcdfghklmnprst") + rng.choice("aeiou") for _ in range(3))
