@@ -195,7 +195,7 @@ class Engine:
         from bullion.models.load import load_tokenizer
 
         shape = LlamaShape.read(folder)
-        dtype = torch.float32 if self._device.type == "cpu" else shape.dtype
+        dtype = _dtype(shape, self._device)
         self._make_room(id, folder.name, weight_bytes(shape, dtype))
         tokenizer = Tokenizer.of(load_tokenizer(folder), folder)
         yield
@@ -203,13 +203,27 @@ class Engine:
         if self._device.type == "cpu" and self._opening.threads is None:
             torch.set_num_threads(1 if shape.parameters < _SMALL else torch.get_num_threads())
         pages = kv_pages(shape, dtype, PAGE_TOKENS, self._opening, self._device)
-        runner = self._runner(weights, pages)
+        runner = yield from self._runner(weights, pages)
         return Resident(
             folder, shape, tokenizer, runner, PagePool(pages, PAGE_TOKENS), self._opening
         )
 
-    def _runner(self, weights: LlamaWeights, pages: int) -> Runner:
-        return CpuRunner(weights, pages, PAGE_TOKENS)
+    def _runner(self, weights: LlamaWeights, pages: int) -> Generator[None, None, Runner]:
+        if self._device.type == "cpu":
+            return CpuRunner(weights, pages, PAGE_TOKENS)
+        from bullion.engine.graphs import CudaRunner
+
+        opening = self._opening
+        runner = CudaRunner(
+            weights,
+            pages,
+            PAGE_TOKENS,
+            opening.max_running,
+            opening.prefill_tokens,
+            opening.cuda_graphs,
+        )
+        yield from runner.prepare()
+        return runner
 
     def _make_room(self, id: str, name: str, needed: int) -> None:
         """Unloads idle bases, the least recently used first, until a new one fits."""
@@ -267,3 +281,10 @@ class Engine:
     def _last_used(self, resident: Resident) -> float:
         used = [n.used for n in self._names.values() if n.resident is resident]
         return max(used, default=0.0)
+
+
+def _dtype(shape: LlamaShape, device: torch.device) -> torch.dtype:
+    """fp32 on the CPU, where it is faster and exact; the file's half precision on the GPU."""
+    if device.type == "cpu":
+        return torch.float32
+    return shape.dtype if shape.dtype in (torch.bfloat16, torch.float16) else torch.bfloat16

@@ -7,18 +7,20 @@ It owns the KV pages' memory, the graphs and what the steps read. runner.py is i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from bullion.contract.worker import Sampling
 from bullion.engine import kernels
 from bullion.engine.adapters import AdapterSite
 from bullion.engine.cuda_llama import Attend, CudaLlama, Rows
 from bullion.engine.logprobs import Scores, score
 from bullion.engine.runner import LOGIT_ROWS, Launched, PromptScored, Result, Sampled
-from bullion.engine.sampling import choose
+from bullion.engine.sampling import Choosing, choose
 from bullion.engine.scheduler import Piece, Plan
 from bullion.engine.sequence import Sequence
 from bullion.models.llama import LlamaWeights
@@ -26,6 +28,8 @@ from bullion.models.llama import LlamaWeights
 _COLUMNS = 6  # given, states, positions, places, slots, lengths
 _RING = 3  # host buffers in turn: a copy may still be on its way from the one before last
 _PARTS = 264  # programs that attention wants at the least: two for each of an H200's processors
+
+_GREEDY = Sampling(1, 0.0, 1.0, 0, 0.0, 1.0, 0.0, 0.0, {}, None, [], True)
 
 
 def sizes(most: int) -> list[int]:
@@ -94,11 +98,17 @@ class CudaRunner:
         if self._model.reserve(slot, rank):
             self._graphs.clear()
 
-    @torch.inference_mode()
-    def prepare(self) -> None:
-        """Records the graphs without adapters, the largest first."""
-        for n in reversed(self._sizes):
-            self._warm(n, adapters=False)
+    def prepare(self) -> Iterator[None]:
+        """Compiles and records what can be before anybody waits: a prompt, then a graph a batch
+        size, the largest first. Yields between them."""
+        prompt = Sequence("", 0, [0] * self._page_tokens, _GREEDY, 1, pages=[0])
+        prompt.state = self._max_running
+        prompt.choosing = Choosing(_GREEDY, 0, [])
+        self.launch(Plan(pieces=[Piece(prompt, 0, self._page_tokens, True)])).read()
+        for n in reversed(self._sizes if self._with_graphs else []):
+            yield
+            with torch.inference_mode():
+                self._warm(n, adapters=False)
 
     @torch.inference_mode()
     def launch(self, plan: Plan) -> Launched:

@@ -55,9 +55,15 @@ def test_a_decode_step_gives_the_hidden_states_of_the_cpu(
     tokens = torch.tensor([7, 8, 9])
     positions = torch.tensor([length - 1 for length in lengths])
     places = torch.tensor(
-        [pages[(n - 1) // PAGE] * PAGE + (n - 1) % PAGE for n, pages in zip(lengths, tables)]
+        [
+            pages[(n - 1) // PAGE] * PAGE + (n - 1) % PAGE
+            for n, pages in zip(lengths, tables, strict=True)
+        ]
     )
-    spans = [Span(i, i + 1, n, torch.tensor(p)) for i, (n, p) in enumerate(zip(lengths, tables))]
+    spans = [
+        Span(i, i + 1, n, torch.tensor(p))
+        for i, (n, p) in enumerate(zip(lengths, tables, strict=True))
+    ]
     lora = lora_rows([(i, i + 1) for i in range(3)], [None if slot < 0 else slot for slot in slots])
     there = cache.clone().to(DEVICE).flatten(2, 3)
     with torch.no_grad():
