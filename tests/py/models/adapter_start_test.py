@@ -108,7 +108,7 @@ def test_only_the_named_layers_train(small_base: Path) -> None:
 def test_a_target_that_the_base_lacks_is_refused_with_those_it_has(
     small_base: Path,
 ) -> None:
-    with pytest.raises(Refusal, match="W_pack.*q_proj") as raised:
+    with pytest.raises(Refusal, match=r"W_pack.*q_proj") as raised:
         attach(fresh(small_base), replace(PLAIN, target=["W_pack"]), 1)
     assert (raised.value.code, raised.value.param) == ("unknown_target", "lora_target")
 

@@ -60,7 +60,7 @@ def test_the_llama_3_vocabulary_stays_128_256_and_pads_with_its_end(
 
 def test_a_tokenizer_that_names_a_token_it_lacks_is_refused(copied: Path) -> None:
     edit_json(copied / "tokenizer_config.json", pad_token="[PAD]")
-    with pytest.raises(Refusal, match="261 tokens.*262"):
+    with pytest.raises(Refusal, match=r"261 tokens.*262"):
         load_tokenizer(copied)
 
 
