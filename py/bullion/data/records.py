@@ -37,17 +37,20 @@ class Record:
 
 
 def read(paths: Iterable[str], first: int | None = None) -> list[Record]:
-    """The records of `paths`, file after file; `first` keeps that many of each file."""
+    """The records of `paths`, file after file; `first` keeps those among that many of the user's file.
+
+    As LLaMA-Factory does, that counts records which core/datasets has dropped.
+    """
     records: list[Record] = []
     for path in paths:
-        kept = 0
         with open(path, encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
-                if first is not None and kept == first:
+                if not line.strip():
+                    continue
+                record = _record(line, path, number)
+                if first is not None and record.index >= first:
                     break
-                if line.strip():
-                    records.append(_record(line, path, number))
-                    kept += 1
+                records.append(record)
     return records
 
 

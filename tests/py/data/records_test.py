@@ -20,10 +20,10 @@ def written(path: Path, *lines: str) -> str:
     return str(path)
 
 
-def test_the_first_records_of_each_file_are_kept_in_order(tmp_path: Path) -> None:
-    one = written(tmp_path / "a", *[line("user", "assistant", index=i) for i in (7, 8, 9)])
-    two = written(tmp_path / "b", *[line("user", "assistant", index=i) for i in (1, 2, 3)])
-    assert [record.index for record in read([one, two], 2)] == [7, 8, 1, 2]
+def test_the_first_records_of_each_file_are_kept_and_dropped_ones_count(tmp_path: Path) -> None:
+    one = written(tmp_path / "a", *[line("user", "assistant", index=i) for i in (0, 2, 3)])
+    two = written(tmp_path / "b", *[line("user", "assistant", index=i) for i in (0, 1, 2)])
+    assert [record.index for record in read([one, two], 2)] == [0, 0, 1]
 
 
 @pytest.mark.parametrize(
