@@ -5,7 +5,7 @@
  */
 import type { DataDescription, DataReport, TrainingRecord } from "../../contract/dataset.ts";
 import { BullionError } from "../../contract/errors.ts";
-import { defaultDescription, detectFormat } from "./description.ts";
+import { detectDescription } from "./description.ts";
 import { decodeUtf8 } from "./encoding.ts";
 import type { Converted } from "./conversion.ts";
 import { convertRecord } from "./formats.ts";
@@ -117,7 +117,7 @@ class Reading {
   take(record: SourceRecord): void {
     this.#sources++;
     if ("broken" in record) return this.#fault(record.at, record.index, record.broken);
-    this.#description ??= described(record.value);
+    this.#description ??= detectDescription(record.value);
     if (this.#description === null) {
       const columns = Object.keys(record.value).join(", ") || "no column";
       return this.#fault(
@@ -194,11 +194,6 @@ class Reading {
       `${first_lines[0]}); they stay text and never become control tokens`,
     ];
   }
-}
-
-function described(record: Record<string, unknown>): DataDescription | null {
-  const format = detectFormat(record);
-  return format === null ? null : defaultDescription(format);
 }
 
 function invalid(faults: string[]): BullionError {

@@ -46,9 +46,21 @@ export function defaultDescription(format: DataFormat): DataDescription {
   return { format, columns: { ...COLUMNS[format] }, tags: { ...tags } };
 }
 
-/** The format of a record by its columns; null if it is none that is known. */
-export function detectFormat(record: Record<string, unknown>): DataFormat | null {
-  if (Array.isArray(record.messages)) return "openai";
-  if (Array.isArray(record.conversations)) return "sharegpt";
-  return ["instruction", "input", "output"].some((column) => column in record) ? "alpaca" : null;
+/**
+ * The description that fits a record, null if none does. Which list holds the messages and how they are
+ * called is looked up apart, as `conversations` with role and content is found as often as with from
+ * and value.
+ */
+export function detectDescription(record: Record<string, unknown>): DataDescription | null {
+  const column = ["messages", "conversations"].find((name) => Array.isArray(record[name]));
+  if (column === undefined) {
+    const isAlpaca = ["instruction", "input", "output"].some((name) => name in record);
+    return isAlpaca ? defaultDescription("alpaca") : null;
+  }
+  const [first] = record[column] as unknown[];
+  const hasRole = first !== null && typeof first === "object" && "role" in first;
+  const isBare = first === undefined; // an empty list says nothing: its usual name decides
+  const format = hasRole || (isBare && column === "messages") ? "openai" : "sharegpt";
+  const description = defaultDescription(format);
+  return { ...description, columns: { ...description.columns, messages: column } };
 }

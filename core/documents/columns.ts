@@ -106,7 +106,7 @@ function toTable(run: readonly Line[], columns: readonly Column[]): Table {
   }
   return {
     top: run[0]!.y + run[0]!.height,
-    columns: columns.length,
+    edges: [...columns.map((column) => column.x0), columns.at(-1)!.x1],
     rows: rows.map(({ texts }) =>
       texts.map((text, column): TableCell => ({ text, column, columns: 1, rows: 1 }))
     ),

@@ -15,7 +15,7 @@ export interface FlowTable {
   kind: "table";
   headings: string[];
   lead: string[];
-  columns: number;
+  edges: number[];
   rows: FlowRow[];
 }
 
@@ -53,11 +53,10 @@ export function flowOf(document: DocumentText): FlowPart[] {
       const last = parts.at(-1);
       const headings = path.map((heading) => heading.text);
       if (at === 0 && last && goesOn(last, block, page)) {
-        if (last.kind === "table" && block.kind === "table") last.rows.push(...rowsOf(block, page));
-        else if (last.kind === "paragraph") extend(last, block, page);
+        // its rows or its text now belong to the part of the page before
       } else if (block.kind === "table") {
-        const { columns } = block;
-        parts.push({ kind: "table", headings, lead, columns, rows: rowsOf(block, page) });
+        const { edges } = block;
+        parts.push({ kind: "table", headings, lead, edges, rows: rowsOf(block, page, edges)! });
       } else {
         const piece = { page: page.number, at: 0, start: block.start, length: block.text.length };
         parts.push({ kind: "paragraph", headings, text: block.text, pieces: [piece] });
@@ -69,24 +68,49 @@ export function flowOf(document: DocumentText): FlowPart[] {
   return parts;
 }
 
-/** Whether a page's first block continues the last part of the page before. */
+/** Adds a page's first block to the last part of the page before, if it continues that. */
 function goesOn(last: FlowPart, block: Block, page: Page): boolean {
   if (last.kind === "table") {
-    const before = last.rows.at(-1)?.page === page.number - 1;
-    return block.kind === "table" && before && block.columns === last.columns;
+    if (block.kind !== "table" || last.rows.at(-1)?.page !== page.number - 1) return false;
+    const rows = rowsOf(block, page, last.edges);
+    if (rows) last.rows.push(...rows);
+    return rows !== undefined;
   }
   const before = last.pieces.at(-1)!.page === page.number - 1;
-  return block.kind === "paragraph" && before && last.text.length > 24 && !ENDS.test(last.text);
+  if (block.kind !== "paragraph" || !before || last.text.length <= 24 || ENDS.test(last.text)) {
+    return false;
+  }
+  const piece = { page: page.number, at: last.text.length, start: block.start };
+  last.pieces.push({ ...piece, length: block.text.length });
+  last.text += block.text;
+  return true;
 }
 
-function rowsOf(block: Extract<Block, { kind: "table" }>, page: Page): FlowRow[] {
-  return block.rows.map((cells) => ({ page: page.number, cells }));
-}
+const SAME_EDGE = 4; // points
 
-function extend(paragraph: FlowParagraph, block: Block, page: Page): void {
-  const at = paragraph.text.length;
-  paragraph.text += block.text;
-  paragraph.pieces.push({ page: page.number, at, start: block.start, length: block.text.length });
+/**
+ * The rows of a table, with cells by the columns that lie between `edges`. Undefined if the table has
+ * an outer border elsewhere, or a cell that starts or ends where the edges have no border.
+ */
+function rowsOf(
+  block: Extract<Block, { kind: "table" }>,
+  page: Page,
+  edges: readonly number[],
+): FlowRow[] | undefined {
+  const place = (x: number) => edges.findIndex((edge) => Math.abs(edge - x) <= SAME_EDGE);
+  const places = block.edges.map(place);
+  if (places[0] !== 0 || places.at(-1) !== edges.length - 1) return undefined;
+  const rows: FlowRow[] = [];
+  for (const row of block.rows) {
+    const cells: Cell[] = [];
+    for (const cell of row) {
+      const [from, to] = [places[cell.column]!, places[cell.column + cell.columns]!];
+      if (from < 0 || to <= from) return undefined;
+      cells.push({ ...cell, column: from, columns: to - from });
+    }
+    rows.push({ page: page.number, cells });
+  }
+  return rows;
 }
 
 /** Where a stretch of a paragraph stands; undefined when it is broken over two pages. */

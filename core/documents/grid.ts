@@ -22,7 +22,7 @@ export interface Grid {
   right: number;
   bottom: number;
   top: number;
-  columns: number;
+  edges: number[]; // of the columns, from left to right
   cells: GridCell[];
 }
 
@@ -138,5 +138,5 @@ function toGrid(h: Rule[], v: Rule[]): Grid | undefined {
       });
     }
   }
-  return cells.length > 1 ? { left, right, bottom, top, columns, cells } : undefined;
+  return cells.length > 1 ? { left, right, bottom, top, edges: xs, cells } : undefined;
 }

@@ -25,7 +25,7 @@ export function matrixOf(table: FlowTable): MatrixRow[] {
     for (const cell of cells) {
       for (let c = cell.column; c < cell.column + cell.columns; c++) row[c] = cell;
     }
-    for (let c = 0; c < table.columns; c++) {
+    for (let c = 0; c < table.edges.length - 1; c++) {
       const above = below[c];
       if (row[c] === undefined && above && above.left > 0) {
         row[c] = above.cell;

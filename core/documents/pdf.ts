@@ -31,9 +31,12 @@ function hasPdfMark(bytes: Uint8Array): boolean {
   return new TextDecoder("latin1").decode(bytes.subarray(0, 1024)).includes("%PDF-");
 }
 
-/** The end mark is looked for where writers put it; trailing white space or padding is common. */
-function hasEndMark(bytes: Uint8Array): boolean {
-  return new TextDecoder("latin1").decode(bytes.subarray(-2048)).includes("%%EOF");
+/** Whether the last object is followed by an end mark; padding may follow that. */
+function isWhole(bytes: Uint8Array): boolean {
+  const text = new TextDecoder("latin1").decode(bytes);
+  const end = text.lastIndexOf("%%EOF");
+  // A file with updates, or one laid out for the web, has end marks in its middle as well.
+  return end >= 0 && !/\d+ \d+ obj\b/.test(text.slice(end));
 }
 
 /**
@@ -52,7 +55,7 @@ export async function readPages(bytes: Uint8Array, name: string): Promise<RawPag
   if (!hasPdfMark(bytes)) {
     refuse("not_a_pdf", "it is not a PDF (no %PDF- at its start)", "upload the report as PDF");
   }
-  const truncated = !hasEndMark(bytes);
+  const truncated = !isWhole(bytes);
   const broken = (cause: unknown): never =>
     truncated
       ? refuse(

@@ -32,7 +32,8 @@ const POINTS = new RegExp(`^(增加|减少|上升|下降|提高|降低|增长)($
 
 /** A cell that holds a quantity and nothing else; the unit may be missing. */
 export function parseCell(text: string): { digits: string; unit: string | undefined } | undefined {
-  const match = CELL.exec(folded(text));
+  // Two numbers in one cell are not one number.
+  const match = /\d\s+[\d(-]/.test(text) ? null : CELL.exec(folded(text));
   if (!match) return undefined;
   const [, number = "", unit] = match;
   return { digits: number.startsWith("(") ? "-" + number.slice(1, -1) : number, unit };

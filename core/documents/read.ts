@@ -100,5 +100,5 @@ function tableBlock(table: Table, start: number): Block {
       return placed;
     });
   });
-  return { kind: "table", text, columns: table.columns, rows, start, end: start + text.length };
+  return { kind: "table", text, edges: table.edges, rows, start, end: start + text.length };
 }

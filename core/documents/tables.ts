@@ -7,7 +7,7 @@ import { joinLines } from "./text.ts";
 /** A table on a page: rows of cells, each cell in the row where it begins. */
 export interface Table {
   top: number;
-  columns: number;
+  edges: number[];
   rows: TableCell[][];
 }
 
@@ -45,7 +45,7 @@ export function fillGrid(grid: Grid, items: readonly TextItem[]): Table {
   // Cells that span into a row without text of its own keep their span: it is only read as a hint.
   return {
     top: grid.top,
-    columns: grid.columns,
+    edges: grid.edges,
     rows: rows.filter((row) => row?.some((cell) => cell.text !== "")),
   };
 }

@@ -13,16 +13,15 @@ import type { JobRow } from "../store/jobs.ts";
 import type { Store } from "../store/store.ts";
 import type { ExportRequest, Jobs, TrainRequest } from "../rooms.ts";
 import { announcePlan, announceReport } from "./announce.ts";
-import { canonicalFiles, convert } from "./data.ts";
+import { prepareAttempt, whereItGoesOn } from "./attempt.ts";
+import { convert } from "./data.ts";
 import { Ledger } from "./ledger.ts";
 import { hasEnded, type JobState } from "./lifecycle.ts";
 import { type Plan, planExport, planFineTuning, type Planning, planYamlTraining } from "./plan.ts";
 import { checkpointObject, exportJob, fineTuningJob, jobEvent } from "./present.ts";
-import { probesFrom } from "./probes.ts";
 import { Queue } from "./queue.ts";
-import { goOnFrom, readyOutput, setAside, succeed } from "./results.ts";
+import { setAside, succeed } from "./results.ts";
 import { type Device, Runner } from "./runner.ts";
-import { workOf } from "./spec.ts";
 
 export interface JobsParts {
   store: Store<Plan>;
@@ -55,7 +54,7 @@ export class JobRoom implements Jobs {
       ledger,
       device,
       grace,
-      prepare: (plan) => this.#prepare(plan),
+      prepare: (plan) => prepareAttempt(plan, store),
       succeed: (plan, result) => succeed(plan, result, store, ledger),
       setAside: (plan) => setAside(plan, store),
     });
@@ -75,7 +74,7 @@ export class JobRoom implements Jobs {
         if (status === "running") {
           this.#ledger.append(id, { type: "interrupted", why: "the service ended without notice" });
         }
-        this.#ledger.append(id, { type: "queued", why: this.#whereItGoesOn(plan) });
+        this.#ledger.append(id, { type: "queued", why: whereItGoesOn(plan, this.#store) });
       }
     }
     this.#queue.wake();
@@ -166,7 +165,7 @@ export class JobRoom implements Jobs {
   async resume(id: string): Promise<FineTuningJob> {
     const row = this.#store.jobs.get(id, "train");
     if (this.#state(id).status !== "paused") throw this.#cannot("resume", row);
-    this.#ledger.append(id, { type: "queued", why: this.#whereItGoesOn(row.plan) });
+    this.#ledger.append(id, { type: "queued", why: whereItGoesOn(row.plan, this.#store) });
     this.#queue.wake();
     return this.getTrain(id);
   }
@@ -197,7 +196,7 @@ export class JobRoom implements Jobs {
     const note = "The same command again: it follows this job, which had not ended";
     this.#ledger.note(same.id, "info", "same_command", note);
     if (this.#state(same.id).status === "paused") {
-      this.#ledger.append(same.id, { type: "queued", why: this.#whereItGoesOn(same.plan) });
+      this.#ledger.append(same.id, { type: "queued", why: whereItGoesOn(same.plan, this.#store) });
       this.#queue.wake();
     }
     return same;
@@ -235,32 +234,6 @@ export class JobRoom implements Jobs {
     }
     this.#ledger.append(plan.id, { type: "queued", why: "its request and data are valid" });
     this.#queue.wake();
-  }
-
-  async #prepare(plan: Plan) {
-    const from = goOnFrom(plan, this.#store);
-    const folder = this.#store.jobFolder(plan.id);
-    await readyOutput(plan, from?.step != null);
-    if (plan.kind === "train") {
-      const { train, eval: evaluation } = plan.sources;
-      const work = workOf(plan, {
-        train: canonicalFiles(folder, "train", train.length),
-        eval: canonicalFiles(folder, "eval", evaluation.length),
-        resume_from: from?.path ?? null,
-        probes: [],
-      });
-      return { work, step: from?.step ?? null };
-    }
-    const probes = await probesFrom(plan.trainedOn);
-    return { work: workOf(plan, { train: [], eval: [], resume_from: null, probes }), step: null };
-  }
-
-  #whereItGoesOn(plan: Plan): string {
-    if (plan.kind === "export") return "an export begins again";
-    const [newest] = this.#store.jobs.checkpoints(plan.id);
-    return newest
-      ? `it goes on from the checkpoint of step ${newest.step}`
-      : "it has no checkpoint and begins from the start";
   }
 
   #showTrain(row: JobRow<Plan>): FineTuningJob {

@@ -3,7 +3,7 @@
  *
  * A plan is what the job's row stores. It names models by what they were found to be, outputs by their
  * absolute place, data by its files; reading the data comes later (data.ts), the trainer's spec when a
- * process is started (spec.ts). Throws whatever is wrong with the request itself.
+ * process is started (attempt.ts). Throws whatever is wrong with the request itself.
  */
 import { join, resolve } from "node:path";
 import { BullionError } from "../../contract/errors.ts";

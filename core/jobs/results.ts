@@ -1,7 +1,6 @@
 /**
- * What becomes of a job's artefacts: the model's row and published name, and where to go on.
+ * What becomes of a job's artefacts: the model's row and its published name.
  */
-import { BullionError } from "../../contract/errors.ts";
 import type { BaseModel } from "../../contract/recipe.ts";
 import { modelId } from "../models/names.ts";
 import type { Store } from "../store/store.ts";
@@ -73,37 +72,5 @@ function place(plan: Plan, ledger: Ledger): { name: string; place: string } | nu
       `It lies in ${plan.output}`;
     ledger.note(plan.id, "warn", "output_not_published", text);
     return null;
-  }
-}
-
-/** The checkpoint from which the next attempt of a job goes on. */
-export function goOnFrom(
-  plan: Plan,
-  store: Store<Plan>,
-): { path: string; step: number | null } | null {
-  if (plan.kind === "export") return null;
-  const own = store.jobs.checkpoints(plan.id).find(({ path }) => isFolder(path));
-  if (own) return { path: own.path, step: own.step };
-  if (plan.start.checkpoint === null) return null;
-  if (isFolder(plan.start.checkpoint)) return { path: plan.start.checkpoint, step: null };
-  throw new BullionError(
-    "checkpoint_not_found",
-    `Cannot go on from ${plan.start.checkpoint} as it is no longer there: start a new job`,
-    { param: "resume_from_checkpoint" },
-  );
-}
-
-/** Readies the output folder for an attempt: one that starts anew finds it empty. */
-export async function readyOutput(plan: Plan, fromOwnCheckpoint: boolean): Promise<void> {
-  if (!fromOwnCheckpoint) await Deno.remove(plan.output, { recursive: true }).catch(() => {});
-  // An export's folder appears when it is complete, so only its parent is made here.
-  if (plan.kind === "train") await Deno.mkdir(plan.output, { recursive: true });
-}
-
-function isFolder(path: string): boolean {
-  try {
-    return Deno.statSync(path).isDirectory;
-  } catch {
-    return false;
   }
 }

@@ -39,6 +39,7 @@ interface Current {
   plan: Plan;
   work: RunningWork | null; // null until a process is started
   wish: Wish | null;
+  isKilled: boolean; // by us, as its grace was over
 }
 
 export class Runner {
@@ -56,7 +57,7 @@ export class Runner {
 
   /** Runs a queued job until it has ended, paused or been interrupted. Never throws. */
   async run(plan: Plan): Promise<void> {
-    const current: Current = { plan, work: null, wish: null };
+    const current: Current = { plan, work: null, wish: null, isKilled: false };
     this.#current = current;
     let giveBack = () => {};
     try {
@@ -64,7 +65,7 @@ export class Runner {
       if (current.wish === null) await this.#attempt(current);
     } catch (thrown) {
       current.work?.kill();
-      await this.#fail(current, asBullionError(thrown));
+      await this.#died(current, asBullionError(thrown));
     } finally {
       clearTimeout(this.#timer);
       current.work?.kill();
@@ -77,19 +78,27 @@ export class Runner {
   async stop(wish: Wish): Promise<void> {
     const current = this.#current;
     if (!current) return;
+    const { ledger, grace } = this.#parts;
+    const { plan, work } = current;
+    if (!work) {
+      current.wish = wish;
+      if (ledger.state(plan.id).status !== "running") this.#stopped(plan, wish);
+      return;
+    }
     // What a user asked for first stays; only a cancel overrides a pause.
     if (current.wish !== null && !(current.wish === "pause" && wish === "cancel")) return;
     current.wish = wish;
-    const { ledger, grace } = this.#parts;
-    const { plan, work } = current;
-    if (!work) return this.#stopped(plan, wish);
     if (wish !== "close" && !hasEnded(ledger.state(plan.id).status)) {
       ledger.append(plan.id, { type: "stop_requested", how: wish });
     }
+    const kill = () => {
+      current.isKilled = true;
+      work.kill();
+    };
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => work.kill(), grace[wish]);
+    this.#timer = setTimeout(kill, grace[wish]);
     // Ending with the service is a pause for the process: it writes a checkpoint if it can.
-    await work.stop(wish === "cancel" ? "cancel" : "pause").catch(() => work.kill());
+    await work.stop(wish === "cancel" ? "cancel" : "pause").catch(kill);
   }
 
   async #attempt(current: Current): Promise<void> {
@@ -104,15 +113,17 @@ export class Runner {
     for await (const event of current.work.events) {
       if (await this.#handle(current, event)) return;
     }
-    // Read through the object: a wish may have come while the events did.
-    if (this.#current?.wish) return this.#stopped(plan, this.#current.wish);
     throw new Error("the trainer process ended without a last word");
   }
 
-  async #fail(current: Current, error: ErrorDetail): Promise<void> {
+  /** The end of a process that did not say how it ends. A wish explains it, unless it went wrong. */
+  async #died(current: Current, error: ErrorDetail): Promise<void> {
+    const { plan, wish, isKilled } = current;
     const { ledger, setAside } = this.#parts;
-    await ledger.fail(current.plan.id, error, () => current.wish === "close");
-    setAside(current.plan);
+    const isAsWished = wish === "cancel" || wish === "close" || (wish === "pause" && isKilled);
+    if (isAsWished && ledger.state(plan.id).status === "running") return this.#stopped(plan, wish);
+    await ledger.fail(plan.id, error, () => current.wish === "close");
+    setAside(plan);
   }
 
   /** Writes down one event. True when it was the last one. */
@@ -139,9 +150,7 @@ export class Runner {
         this.#stopped(plan, wish ?? event.how);
         return true;
       case "failed":
-        // A process that was killed after its grace dies with a cause that is ours, not the job's.
-        if (wish === null) await this.#fail(current, event.error);
-        else this.#stopped(plan, wish);
+        await this.#died(current, event.error);
         return true;
       default:
         return false; // words of other kinds of work
@@ -151,8 +160,10 @@ export class Runner {
   #stopped(plan: Plan, wish: Wish): void {
     const { ledger, setAside } = this.#parts;
     const why = "the service was stopped";
+    const { status } = ledger.state(plan.id);
+    if (hasEnded(status) || (wish === "pause" && status === "paused")) return;
     // Before a process was started the job is still queued, and stays so for the next start.
-    if (wish === "close" && ledger.state(plan.id).status !== "running") return;
+    if (wish === "close" && status !== "running") return;
     if (wish === "cancel") ledger.append(plan.id, { type: "cancelled" });
     else if (wish === "pause") ledger.append(plan.id, { type: "paused" });
     else ledger.append(plan.id, { type: "interrupted", why });
