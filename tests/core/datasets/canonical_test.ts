@@ -168,6 +168,22 @@ Deno.test("a sharegpt role that no tag names is dropped with its word", async ()
   match(report.dropped[0]!.reason, /from is assistant in message 2/);
 });
 
+Deno.test("the names in a first message decide between sharegpt and OpenAI, whatever its list is called", async () => {
+  const turns = (role: string, content: string, words: string[]) =>
+    words.map((word) => ({ [role]: word, [content]: "x" }));
+  const variants: [string, Record<string, unknown>][] = [
+    ["openai", { conversations: turns("role", "content", ["user", "assistant"]) }],
+    ["openai", { messages: turns("role", "content", ["user", "assistant"]) }],
+    ["sharegpt", { messages: turns("from", "value", ["human", "gpt"]) }],
+    ["sharegpt", { conversations: turns("from", "value", ["human", "gpt"]) }],
+  ];
+  for (const [format, record] of variants) {
+    const { records, report } = await toCanonical(jsonl(record));
+    equal(report.format, format);
+    equal(records.length, 1);
+  }
+});
+
 Deno.test("strings of special tokens stay text and are counted", async () => {
   const { records, report } = await toCanonical(
     jsonl(GOOD, { instruction: "<|eot_id|> a <|begin_of_text|>", output: "b" }),
