@@ -25,7 +25,8 @@ export const Block = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("table"),
     text: z.string(),
-    columns: z.int().positive(),
+    /** Borders of the columns from left to right, in points: one more than there are columns. */
+    edges: z.array(z.number()).min(2),
     rows: z.array(z.array(Cell)),
     ...Span,
   }),

@@ -2,7 +2,7 @@
  * A document's pages as one run of text: paragraphs and tables that go on over a page are joined,
  * each under the headings it stands below. Every part still knows its page and place.
  */
-import type { Block, Cell, DocumentText, Page } from "../../contract/document.ts";
+import type { Block, Cell, DocumentText, Page, TableBlock } from "../../contract/document.ts";
 
 /** A row of a table with the page it stands on. */
 export interface FlowRow {
@@ -52,11 +52,15 @@ export function flowOf(document: DocumentText): FlowPart[] {
       }
       const last = parts.at(-1);
       const headings = path.map((heading) => heading.text);
-      if (at === 0 && last && goesOn(last, block, page)) {
-        // its rows or its text now belong to the part of the page before
-      } else if (block.kind === "table") {
-        const { edges } = block;
-        parts.push({ kind: "table", headings, lead, edges, rows: rowsOf(block, page, edges)! });
+      if (block.kind === "table") {
+        let rows = block.rows;
+        if (at === 0 && last?.kind === "table") rows = rows.slice(extendTable(last, block, page));
+        if (rows.length > 0) {
+          const table = { kind: "table" as const, headings, lead, edges: block.edges };
+          parts.push({ ...table, rows: rows.map((cells) => ({ page: page.number, cells })) });
+        }
+      } else if (at === 0 && last?.kind === "paragraph" && extendText(last, block, page)) {
+        // its text now belongs to the paragraph of the page before
       } else {
         const piece = { page: page.number, at: 0, start: block.start, length: block.text.length };
         parts.push({ kind: "paragraph", headings, text: block.text, pieces: [piece] });
@@ -68,18 +72,10 @@ export function flowOf(document: DocumentText): FlowPart[] {
   return parts;
 }
 
-/** Adds a page's first block to the last part of the page before, if it continues that. */
-function goesOn(last: FlowPart, block: Block, page: Page): boolean {
-  if (last.kind === "table") {
-    if (block.kind !== "table" || last.rows.at(-1)?.page !== page.number - 1) return false;
-    const rows = rowsOf(block, page, last.edges);
-    if (rows) last.rows.push(...rows);
-    return rows !== undefined;
-  }
+/** Adds a page's first block to the last paragraph of the page before, if it continues that. */
+function extendText(last: FlowParagraph, block: Block, page: Page): boolean {
   const before = last.pieces.at(-1)!.page === page.number - 1;
-  if (block.kind !== "paragraph" || !before || last.text.length <= 24 || ENDS.test(last.text)) {
-    return false;
-  }
+  if (!before || last.text.length <= 24 || ENDS.test(last.text)) return false;
   const piece = { page: page.number, at: last.text.length, start: block.start };
   last.pieces.push({ ...piece, length: block.text.length });
   last.text += block.text;
@@ -89,28 +85,24 @@ function goesOn(last: FlowPart, block: Block, page: Page): boolean {
 const SAME_EDGE = 4; // points
 
 /**
- * The rows of a table, with cells by the columns that lie between `edges`. Undefined if the table has
- * an outer border elsewhere, or a cell that starts or ends where the edges have no border.
+ * Adds to a table the rows with which it goes on on the next page, and returns how many these are: those
+ * whose cells start and end at its borders, up to the first that does not.
  */
-function rowsOf(
-  block: Extract<Block, { kind: "table" }>,
-  page: Page,
-  edges: readonly number[],
-): FlowRow[] | undefined {
-  const place = (x: number) => edges.findIndex((edge) => Math.abs(edge - x) <= SAME_EDGE);
-  const places = block.edges.map(place);
-  if (places[0] !== 0 || places.at(-1) !== edges.length - 1) return undefined;
-  const rows: FlowRow[] = [];
-  for (const row of block.rows) {
+function extendTable(last: FlowTable, block: TableBlock, page: Page): number {
+  const { edges } = last;
+  const places = block.edges.map((x) => edges.findIndex((edge) => Math.abs(edge - x) <= SAME_EDGE));
+  if (last.rows.at(-1)?.page !== page.number - 1) return 0;
+  if (places[0] !== 0 || places.at(-1) !== edges.length - 1) return 0;
+  for (const [count, row] of block.rows.entries()) {
     const cells: Cell[] = [];
     for (const cell of row) {
       const [from, to] = [places[cell.column]!, places[cell.column + cell.columns]!];
-      if (from < 0 || to <= from) return undefined;
+      if (from < 0 || to <= from) return count;
       cells.push({ ...cell, column: from, columns: to - from });
     }
-    rows.push({ page: page.number, cells });
+    last.rows.push({ page: page.number, cells });
   }
-  return rows;
+  return block.rows.length;
 }
 
 /** Where a stretch of a paragraph stands; undefined when it is broken over two pages. */

@@ -35,6 +35,17 @@ Deno.test("a PDF that was cut off is refused as truncated, wherever it was cut",
   }
 });
 
+Deno.test("an end mark in the middle, of a file laid out for the web, hides no cut", async () => {
+  const tail = new TextEncoder().encode("90 0 obj\n<< /Type /Page >>\nendobj\n");
+  equal((await refusal(new Uint8Array([...whole, ...tail]))).code, "pdf_truncated");
+});
+
+Deno.test("padding behind the end mark is no damage", async () => {
+  const padded = new Uint8Array(whole.length + 5000);
+  padded.set(whole);
+  equal((await readDocument(padded, "report.pdf")).pages[0]!.text, "公司年度报告");
+});
+
 Deno.test("a PDF with its objects overwritten is refused as damaged", async () => {
   const damaged = whole.slice();
   damaged.fill(0x20, 12, whole.length - 40);

@@ -137,6 +137,13 @@ Deno.test("a change without a percent sign is one if the figures bear it out", (
   deepStrictEqual(found(report("单位：元", { rows: difference })), ["2023年 营业收入 300.00元"]);
 });
 
+Deno.test("two numbers in one cell are not read as one", () => {
+  deepStrictEqual(
+    found(report("单位：元", { rows: [HEADER.slice(0, 3), ["营业收入", "12 34", "200.00"]] })),
+    [],
+  );
+});
+
 Deno.test("names that say nothing by themselves, such as 合计, give no fact", () => {
   const made = report("单位：元", {
     rows: [HEADER.slice(0, 3), ["合计", "1.00", "2.00"], ["其他", "1.00", "2.00"], [

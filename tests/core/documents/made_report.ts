@@ -30,7 +30,12 @@ export function document(...pages: Made[][]): DocumentText {
           });
           return cells;
         });
-        return { kind: "table", columns: Math.max(...rows.map((r) => r.length)), rows, ...span };
+        const columns = Math.max(...rows.map((row) => row.length));
+        const edges = Array.from(
+          { length: columns + 1 },
+          (_, column) => 60 + (480 / columns) * column,
+        );
+        return { kind: "table", edges, rows, ...span };
       });
       return { number: at + 1, text, blocks: made, furniture: [] };
     }),
