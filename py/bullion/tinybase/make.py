@@ -57,8 +57,8 @@ def make(
         f"{tokenizer.get_vocab_size():,}, rarest piece seen {rarest[0][1]} times"
     )
     documents = encode(tokenizer, texts)
-    ends = [tokenizer.token_to_id(name) for name in ("<|end_of_text|>", "<|eot_id|>")]
-    begin = tokenizer.token_to_id("<|begin_of_text|>")
+    ends = [vocabulary.special_id(tokenizer, name) for name in ("<|end_of_text|>", "<|eot_id|>")]
+    begin = vocabulary.special_id(tokenizer, "<|begin_of_text|>")
     model = build_model(shape, tokenizer.get_vocab_size(), begin, ends, seed)
     for progress in pretrain(model, documents, plan, seed, device):
         say(

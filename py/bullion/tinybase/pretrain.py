@@ -76,11 +76,10 @@ def build_model(shape: Shape, vocabulary: int, begin: int, ends: Sequence[int], 
         intermediate_size=shape.intermediate,
         max_position_embeddings=CONTEXT,
         rms_norm_eps=1e-5,
-        rope_theta=500000.0,
+        rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
         tie_word_embeddings=True,
         bos_token_id=begin,
         eos_token_id=ends[-1],
-        attn_implementation="sdpa",
     )
     return LlamaForCausalLM(config)
 
@@ -97,7 +96,7 @@ def pretrain(
 
     On CUDA it computes in bf16 over fp32 weights, on the CPU in fp32.
     """
-    model.to(device).train()
+    torch.nn.Module.to(model, device).train()
     optimizer = _optimizer(model, plan)
     batches = _rows(documents, plan, seed)
     losses: list[torch.Tensor] = []

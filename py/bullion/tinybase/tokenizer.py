@@ -74,7 +74,9 @@ def occurrences(tokenizer: Tokenizer, texts: Iterable[str]) -> Counter[str]:
     ids: Counter[int] = Counter()
     for encoding in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False):
         ids.update(encoding.ids)
-    return Counter({tokenizer.id_to_token(index): count for index, count in ids.items()})
+    return Counter(
+        {piece: ids[index] for piece, index in tokenizer.get_vocab().items() if ids[index]}
+    )
 
 
 def rarest_pieces(tokenizer: Tokenizer, counts: Counter[str]) -> list[tuple[str, int]]:
@@ -88,6 +90,14 @@ def rarest_pieces(tokenizer: Tokenizer, counts: Counter[str]) -> list[tuple[str,
         if len(piece) > 1 and piece not in ("tool", "ipython")
     ]
     return sorted(((piece, counts[piece]) for piece in pieces), key=lambda pair: pair[1])
+
+
+def special_id(tokenizer: Tokenizer, name: str) -> int:
+    """The id of a special token; KeyError when the tokenizer is not one of ours."""
+    index = tokenizer.token_to_id(name)
+    if index is None:
+        raise KeyError(f"the tokenizer has no {name}")
+    return index
 
 
 def write(tokenizer: Tokenizer, folder: Path) -> None:
@@ -143,7 +153,7 @@ def _assemble(kept_words: Sequence[str], phrasings: Phrasings) -> Tokenizer:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{begin} $A",
         pair=f"{begin} $A {begin}:1 $B:1",
-        special_tokens=[(begin, tokenizer.token_to_id(begin))],
+        special_tokens=[(begin, special_id(tokenizer, begin))],
     )
     return tokenizer
 
