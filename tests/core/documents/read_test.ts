@@ -95,6 +95,34 @@ Deno.test("a ruled table is read by its cells, however their text is placed and 
   ]);
 });
 
+Deno.test("a table that rules its columns only is told apart into rows by its numbers", async () => {
+  const blocks = await blocksOf({
+    lines: ruled([60, 200, 300], [700, 600]),
+    texts: [
+      [70, 680, "货币资金"],
+      [210, 680, "1,234.50"],
+      [70, 664, "交易性金融资产及"],
+      [210, 664, "20.00"],
+      [70, 650, "其他投资"],
+      [70, 634, "存货"],
+      [210, 634, "7.00"],
+    ],
+  });
+  deepStrictEqual(cells(blocks[0]), [
+    ["货币资金", "1,234.50"],
+    ["交易性金融资产及其他投资", "20.00"],
+    ["存货", "7.00"],
+  ]);
+});
+
+Deno.test("a number that wraps in its cell is not taken for two rows", async () => {
+  const blocks = await blocksOf({
+    lines: ruled([60, 200, 260], [700, 650]),
+    texts: [[70, 680, "营业收入"], [70, 664, "合计数"], [205, 680, "1,234,"], [205, 664, "567.00"]],
+  });
+  deepStrictEqual(cells(blocks[0]), [["营业收入合计数", "1,234,567.00"]]);
+});
+
 Deno.test("borders drawn as filled slivers, cell by cell, make the same table", async () => {
   const boxes: WrittenPage["boxes"] & object = [];
   for (const y of [620, 660, 700]) for (const x of [60, 200]) boxes.push([x, y, 140, 0.5]);

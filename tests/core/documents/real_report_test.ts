@@ -40,9 +40,8 @@ sharedTest(
   "603339: at least 100 pairs, each figure on the page that it cites",
   REPORT,
   async () => {
-    const bytes = readShared(REPORT);
-    const document = await readDocument(bytes, "603339.pdf");
-    const plain = await plainPages(bytes);
+    const document = await readReport();
+    const plain = await plainPages(readShared(REPORT));
     const pairs: Pair[] = await Array.fromAsync(
       extractiveWriter(await loadPhrasings(phrasings)).write(document),
     );
