@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bullion.data.packing import join
+from bullion.data.packing import join, micro_packs
 from bullion.data.supervise import IGNORED, Example
 from bullion.train.step import Stepper
 
@@ -22,8 +22,14 @@ class Evaluation:
     """One pass over the validation records; iterate it to the end, then ask for `result`."""
 
     def __init__(
-        self, stepper: Stepper, examples: Sequence[Example], batch_size: int, accuracy: bool
+        self,
+        stepper: Stepper,
+        examples: Sequence[Example],
+        batch_size: int,
+        accuracy: bool,
+        pack_tokens: int | None,
     ) -> None:
+        self._pack_tokens = pack_tokens
         self._stepper = stepper
         self._examples = examples
         self._batch_size = batch_size
@@ -40,7 +46,7 @@ class Evaluation:
             if trained:
                 losses = []
                 # Accuracy is a mean of records' shares: each record needs a pack of its own.
-                parts = [[example] for example in batch] if self._accuracy else [list(batch)]
+                parts = micro_packs(batch, 0 if self._accuracy else self._pack_tokens)
                 for part in parts:
                     count = sum(predicted(example) for example in part)
                     if not count:

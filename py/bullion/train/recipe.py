@@ -27,6 +27,7 @@ from bullion.models.fetch import local_folder
 from bullion.models.load import load_base, load_tokenizer
 from bullion.train.check import check, resolved
 from bullion.train.optimizer import Optimizer
+from bullion.train.plan import hold_to, plan
 from bullion.train.resume import fingerprint, resume
 from bullion.train.run import Run
 from bullion.train.schedule import Course, warmup_steps
@@ -59,10 +60,13 @@ def train(spec: TrainSpec, job_id: str, interruption: Interruption) -> Iterator[
     yield from describe_data(say, spec, examples, course)
     yield phase("encode", time.monotonic() - began)
 
+    chosen = plan(spec, folder, examples, course, device)
+    yield say("plan", chosen.text, **chosen.data)
+    hold_to(spec.memory.limit_gb, device)
     loading = time.monotonic()
     base = load_base(spec.model, dtype, device, spec.quantization)
     model = lora.attach(base.model, spec.lora, spec.seed, spec.adapter, spec.precision.pure_bf16)
-    stepper, notes = build_stepper(model, spec, device)
+    stepper, notes = build_stepper(model, spec, device, chosen.recompute)
     for note in notes:
         yield replace(note, id=job_id)
     optimizer = Optimizer(stepper.trainable(), spec.optimizer, spec.lora.plus_lr_ratio)
@@ -74,7 +78,18 @@ def train(spec: TrainSpec, job_id: str, interruption: Interruption) -> Iterator[
     resumed = resume(spec, model, optimizer, own)
     if resumed is not None:
         yield say("resumed", f"Going on after step {resumed.step}", step=resumed.step)
-    run = Run(spec, job_id, device, model, stepper, optimizer, examples, course, own)
+    run = Run(
+        spec,
+        job_id,
+        device,
+        model,
+        stepper,
+        optimizer,
+        examples,
+        course,
+        own,
+        chosen.pack_tokens,
+    )
     yield from run.steps(interruption, resumed)
     if run.stopped is not None:
         yield StoppedEvent(job_id, run.stopped)

@@ -58,7 +58,7 @@ class Run:
         examples: Examples,
         course: Course,
         fingerprint: dict[str, Any],
-        pack_tokens: int | None = None,
+        pack_tokens: int | None,
     ) -> None:
         self.spec, self.id, self.device = spec, job_id, device
         self.model, self.stepper, self.optimizer = model, stepper, optimizer
@@ -187,6 +187,7 @@ class Run:
             self.examples.eval,
             self.spec.length.eval_batch_size,
             self.spec.evaluation.compute_accuracy,
+            self.pack_tokens,
         )
         for _ in evaluation.batches():
             if interruption is not None and interruption() == "cancel":
