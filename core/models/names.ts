@@ -24,15 +24,11 @@ export function checkpointId(model: string, step: number): string {
 }
 
 export function parseOwnName(name: string): OwnName | null {
-  const match = /^ft:(.+):([^:]*):([^:]+?)(?::ckpt-step-(\d+))?$/s.exec(name);
+  const checkpoint = /:ckpt-step-(\d+)$/.exec(name);
+  const id = checkpoint ? name.slice(0, checkpoint.index) : name;
+  const match = /^ft:(.+):([^:]*):([^:]+)$/s.exec(id);
   if (!match) return null;
-  const [, base, suffix, job, step] = match as unknown as [string, string, string, string, string?];
+  const [, base, suffix, job] = match as unknown as [string, string, string, string];
   if (!isId("train", job) && !isId("export", job)) return null;
-  return {
-    id: modelId(base, suffix, job),
-    base,
-    suffix,
-    job,
-    step: step === undefined ? null : Number(step),
-  };
+  return { id, base, suffix, job, step: checkpoint ? Number(checkpoint[1]) : null };
 }
