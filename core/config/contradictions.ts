@@ -69,6 +69,12 @@ const RULES: Rule[] = [
     broken: (keys) => keys.do_train && empty(keys.dataset),
   },
   {
+    key: "dataset_dir",
+    message: "is a folder here; nothing is fetched from a hub, so download the data first",
+    scopes: RUN,
+    broken: (keys) => keys.dataset_dir === "ONLINE" || keys.dataset_dir.startsWith("REMOTE:"),
+  },
+  {
     key: "val_size",
     message: "splits the evaluation data off from dataset, which is missing",
     scopes: RUN,
@@ -129,12 +135,6 @@ const RULES: Rule[] = [
     broken: (keys) => keys.quantization_bit !== null,
   },
   {
-    key: "export_quantization_bit",
-    message: "cannot stand beside adapter_name_or_path: merge first, quantise the result",
-    scopes: ["export"],
-    broken: (keys) => keys.export_quantization_bit !== null && !empty(keys.adapter_name_or_path),
-  },
-  {
     key: "pissa_init",
     message: "needs the base's exact weights; take quantization_bit out",
     scopes: RUN,
@@ -156,23 +156,10 @@ const RULES: Rule[] = [
   },
   {
     key: "adapter_name_or_path",
-    message: "holds several adapters, but a quantised base takes one; merge them first",
-    scopes: RUN,
-    broken: (keys) =>
-      keys.quantization_bit !== null && (keys.adapter_name_or_path?.length ?? 0) > 1,
-  },
-  {
-    key: "adapter_name_or_path",
     message:
       "holds several adapters, and here one at most is possible; merge them by an export first",
     scopes: ["train", "predict", "chat"],
     broken: (keys) => (keys.adapter_name_or_path?.length ?? 0) > 1,
-  },
-  {
-    key: "compute_dtype",
-    message: "fp8 computes a base in bf16 or fp32, not a quantised one; take quantization_bit out",
-    scopes: RUN,
-    broken: (keys) => keys.compute_dtype === "fp8" && keys.quantization_bit !== null,
   },
   {
     key: "do_predict",

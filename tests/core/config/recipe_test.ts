@@ -148,6 +148,31 @@ const CONTRADICTIONS: [string, Scope, string, string][] = [
     "val_size: 0.1\neval_strategy: steps\neval_steps: 30\nsave_steps: 100\nload_best_model_at_end: true\n",
     "load_best_model_at_end",
   ],
+  ["a data set of a hub", "train", "dataset_dir: ONLINE\n", "dataset_dir"],
+  ["half a record of evaluation data", "train", "val_size: 1.5\n", "val_size"],
+  [
+    "evaluation data split off from nothing",
+    "predict",
+    "eval_dataset:\nval_size: 0.1\n",
+    "val_size",
+  ],
+  ["pure_bf16 beside fp16", "train", "pure_bf16: true\nfp16: true\n", "pure_bf16"],
+  ["a PiSSA start beside DoRA", "train", "pissa_init: true\nuse_dora: true\n", "pissa_init"],
+  [
+    "a new adapter over an old one in a quantised base",
+    "train",
+    "create_new_adapter: true\nadapter_name_or_path: a\nquantization_bit: 4\n",
+    "create_new_adapter",
+  ],
+  ["generation in a training", "train", "predict_with_generate: true\n", "predict_with_generate"],
+  ["accuracy beside generation", "predict", "compute_accuracy: true\n", "predict_with_generate"],
+  ["do_eval without data", "train", "do_eval: true\n", "do_eval"],
+  [
+    "two names of eval_strategy that differ",
+    "train",
+    "val_size: 0.1\neval_strategy: steps\nevaluation_strategy: epoch\n",
+    "evaluation_strategy",
+  ],
   [
     "stopping early without evaluation",
     "train",
@@ -172,6 +197,27 @@ const CONTRADICTIONS: [string, Scope, string, string][] = [
 for (const [what, scope, more, key] of CONTRADICTIONS) {
   Deno.test(`${what} is refused at the key ${key}`, () => {
     match(fault(scope, more), new RegExp(`line \\d+, ${key}: `));
+  });
+}
+
+const NEEDED: [Scope, string][] = [
+  ["train", "model_name_or_path"],
+  ["train", "dataset"],
+  ["export", "adapter_name_or_path"],
+  ["export", "export_dir"],
+  ["chat", "model_name_or_path"],
+];
+
+for (const [scope, key] of NEEDED) {
+  Deno.test(`a ${scope} YAML without ${key} is refused at that key`, () => {
+    const without = SMALLEST[scope].replace(new RegExp(`^${key}: .*\\n`, "m"), "");
+    try {
+      readRecipe(without, scope);
+      ok(false);
+    } catch (error) {
+      equal((error as BullionError).param, key);
+      match((error as BullionError).message, /is missing/);
+    }
   });
 }
 
