@@ -232,6 +232,7 @@ Deno.test("a prediction needs predict_with_generate and data", () => {
   };
   match(without("predict_with_generate: true\n"), /do_predict: needs predict_with_generate/);
   match(without("eval_dataset: d\n"), /do_predict: needs eval_dataset or val_size/);
+  match(without("do_predict: true\n"), /do_predict: is not true/);
 });
 
 Deno.test("a training that would train nothing is refused", () => {
