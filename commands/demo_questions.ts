@@ -18,10 +18,14 @@ export interface Score {
 
 const TEN = 10;
 
-/** Ten facts spread over the report, each in one of its phrasings that no pair uses. */
-export async function heldOutTen(report: string, phrasings: string): Promise<Question[]> {
+/** Ten of the first `facts` facts, evenly spread, each in one of its phrasings that no pair uses. */
+export async function heldOutTen(
+  report: string,
+  phrasings: string,
+  facts: number,
+): Promise<Question[]> {
   const document = await readDocument(await Deno.readFile(report), "sample_report.pdf");
-  const held = heldOutQuestions(document, await loadPhrasings(phrasings));
+  const held = heldOutQuestions(document, await loadPhrasings(phrasings)).slice(0, facts);
   return Array.from({ length: TEN }, (_, i) => {
     const { fact, questions, answer } = held[Math.floor((i * held.length) / TEN)]!;
     return { text: questions[i % questions.length]!, answer, value: fact.value };
