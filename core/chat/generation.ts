@@ -15,10 +15,10 @@ const BESIDE = 16;
 
 /** Deltas of all choices in the order they come; `usage` is whole once they have ended. */
 export class Generation implements AsyncIterable<Delta>, Disposable {
-  readonly #events: AsyncIterator<Delta>;
+  readonly #events: AsyncGenerator<Delta, void>;
   readonly #stop = new AbortController();
   readonly #lease: Disposable;
-  #first: IteratorResult<Delta> | null = null;
+  #first: IteratorResult<Delta, void> | null = null;
   #usage: Usage = NO_USAGE;
 
   private constructor(
@@ -70,6 +70,7 @@ export class Generation implements AsyncIterable<Delta>, Disposable {
   /** Cancels what still runs and gives the model back. Idempotent. */
   [Symbol.dispose](): void {
     this.#stop.abort();
+    this.#events.return().catch(() => {});
     this.#lease[Symbol.dispose]();
   }
 

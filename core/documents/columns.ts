@@ -1,9 +1,11 @@
 /**
  * Tables without vertical rules: columns recovered from x-alignment.
  *
- * A table is a run of lines in which at least two rows carry numbers in columns. Columns come from
- * those rows alone; header lines and wrapped labels are then placed into them.
+ * A table is a run of lines in which at least two rows carry numbers in columns; header lines and
+ * wrapped labels are then placed into these. Or it is a list of words whose columns start at the same
+ * places line by line, such as a name and an address under each other.
  */
+import { headingLevel } from "./headings.ts";
 import type { Line, Segment } from "./lines.ts";
 import type { Table, TableCell } from "./tables.ts";
 import { joinLines } from "./text.ts";
@@ -19,14 +21,27 @@ function isRow(line: Line): boolean {
   return line.segments.length > 1 && line.segments.some((segment) => NUMBER.test(segment.text));
 }
 
+/** The end of the lines from `start` on whose segments start at the same places. */
+function wordTableEnd(lines: readonly Line[], start: number): number {
+  const starts = lines[start]!.segments.map((segment) => segment.x0);
+  if (starts.length < 2) return start;
+  const end = lines.findIndex(({ segments }, at) =>
+    at > start && (segments.length !== starts.length ||
+      segments.some((segment, column) => Math.abs(segment.x0 - starts[column]!) >= 2))
+  );
+  return end < 0 ? lines.length : end;
+}
+
 /** Takes the tables out of a run of lines; `lines` are what is left, in order. */
 export function alignedTables(lines: readonly Line[]): { tables: Table[]; lines: Line[] } {
   const tables: Table[] = [];
   const left: Line[] = [];
   for (let i = 0; i < lines.length;) {
-    const end = runEnd(lines, i);
+    const words = wordTableEnd(lines, i);
+    const end = Math.max(words, runEnd(lines, i));
     const run = lines.slice(i, end);
-    const rows = run.filter(isRow);
+    const numbers = run.filter(isRow);
+    const rows = numbers.length < 2 && words === end ? run : numbers;
     if (rows.length < 2) {
       left.push(lines[i++]!);
       continue;
@@ -57,7 +72,7 @@ function runEnd(lines: readonly Line[], start: number): number {
   let end = start + 1;
   for (let at = end; at < lines.length; at++) {
     const [before, line] = [lines[at - 1]!, lines[at]!];
-    if (before.y - line.y > 2.6 * line.height) break;
+    if (before.y - line.y > 2.6 * line.height || headingLevel(line.text)) break;
     if (line.segments.length > 1) end = at + 1;
     else if (at - end >= 2 || line.x1 - line.x0 > 22 * line.height) break;
   }

@@ -1,0 +1,186 @@
+// Answers in OpenAI's shapes, from a request to the model's place being free again.
+import { deepStrictEqual, equal, ok, rejects } from "node:assert/strict";
+import { ChatCompletion, ChatCompletionChunk, Completion } from "../../../contract/chat.ts";
+import { ChatRequest, CompletionRequest } from "../../../contract/chat.ts";
+import { BullionError } from "../../../contract/errors.ts";
+import { Bench, never } from "../jobs/room.ts";
+
+function chat(fields: Record<string, unknown> = {}): ChatRequest {
+  return ChatRequest.parse({
+    model: "base",
+    messages: [{ role: "user", content: "问" }],
+    ...fields,
+  });
+}
+
+function text(fields: Record<string, unknown> = {}): CompletionRequest {
+  return CompletionRequest.parse({ model: "base", prompt: "问", ...fields });
+}
+
+Deno.test("a whole answer has its text, its reason to end and its usage", async () => {
+  await using bench = await Bench.open();
+  const answer = await bench.service.chat.complete(chat(), never);
+  ChatCompletion.parse(answer);
+  equal(answer.choices[0]!.message.content, "净利润");
+  equal(answer.choices[0]!.finish_reason, "stop");
+  deepStrictEqual(answer.usage, {
+    prompt_tokens: 3,
+    completion_tokens: 2,
+    total_tokens: 5,
+    prompt_tokens_details: { cached_tokens: 1 },
+  });
+});
+
+Deno.test("a stream opens each choice with its role, ends it once, and shares one id", async () => {
+  await using bench = await Bench.open();
+  const chunks = await Array.fromAsync(await bench.service.chat.stream(chat({ n: 2 }), never));
+  chunks.forEach((chunk) => ChatCompletionChunk.parse(chunk));
+  equal(new Set(chunks.map(({ id }) => id)).size, 1);
+  for (const index of [0, 1]) {
+    const own = chunks.flatMap(({ choices }) => choices).filter((c) => c.index === index);
+    equal(own[0]!.delta.role, "assistant");
+    equal(own.map(({ delta }) => delta.content ?? "").join(""), "净利润");
+    deepStrictEqual(own.map((c) => c.finish_reason), [null, null, "stop"]);
+  }
+});
+
+Deno.test("usage comes in a last chunk without choices, and only when it was asked for", async () => {
+  await using bench = await Bench.open();
+  const asked = chat({ stream_options: { include_usage: true } });
+  const chunks = await Array.fromAsync(await bench.service.chat.stream(asked, never));
+  deepStrictEqual(chunks.at(-1)!.choices, []);
+  equal(chunks.at(-1)!.usage?.total_tokens, 5);
+  ok(chunks.slice(0, -1).every(({ usage }) => usage === null));
+  const silent = await Array.fromAsync(await bench.service.chat.stream(chat(), never));
+  ok(silent.every((chunk) => !("usage" in chunk)));
+});
+
+Deno.test("an error before the first token is thrown before there is a stream", async () => {
+  await using bench = await Bench.open();
+  bench.engine.before = () => {
+    throw new BullionError("context_length_exceeded", "too long");
+  };
+  await rejects(bench.service.chat.stream(chat(), never), { code: "context_length_exceeded" });
+});
+
+Deno.test("a reader that leaves a stream cancels it", async () => {
+  await using bench = await Bench.open();
+  bench.engine.words = Array(1000).fill("a");
+  const stream = await bench.service.chat.stream(chat(), never);
+  for await (const _ of stream) break;
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  equal(bench.engine.cancelled.length, 1);
+});
+
+Deno.test("a client that left before reading cancels as well", async () => {
+  await using bench = await Bench.open();
+  bench.engine.words = Array(1000).fill("a");
+  const leaving = new AbortController();
+  bench.engine.before = () => new Promise((resolve) => setTimeout(resolve, 1));
+  const stream = await bench.service.chat.stream(chat(), leaving.signal);
+  leaving.abort();
+  ok((await Array.fromAsync(stream)).length <= 2);
+  equal(bench.engine.cancelled.length, 1);
+});
+
+Deno.test("many prompts are many choices, in the order of the prompts", async () => {
+  await using bench = await Bench.open();
+  const prompt = Array.from({ length: 40 }, (_, i) => [i]);
+  const answer = await bench.service.chat.completeText(text({ prompt, n: 2 }), never);
+  Completion.parse(answer);
+  deepStrictEqual(
+    answer.choices.map(({ index }) => index),
+    Array.from({ length: 80 }, (_, i) => i),
+  );
+  equal(bench.engine.specs.length, 40);
+  equal(answer.usage?.prompt_tokens, 120);
+});
+
+Deno.test("echoed log probabilities are aligned, the first without one", async () => {
+  await using bench = await Bench.open();
+  const request = text({
+    prompt: [[1, 2]],
+    echo: true,
+    logprobs: 1,
+    max_tokens: 1,
+    temperature: 0,
+  });
+  const { choices } = await bench.service.chat.completeText(request, never);
+  deepStrictEqual(choices[0]!.logprobs, {
+    tokens: ["净", "利润"],
+    token_logprobs: [null, -0.5],
+    top_logprobs: [null, { "利润": -0.5 }],
+    text_offset: [0, 1],
+  });
+});
+
+Deno.test("text offsets go on from chunk to chunk", async () => {
+  await using bench = await Bench.open();
+  const chunks = await Array.fromAsync(
+    await bench.service.chat.streamText(text({ logprobs: 0 }), never),
+  );
+  deepStrictEqual(chunks.map(({ choices }) => choices[0]!.logprobs!.text_offset), [[0], [1]]);
+});
+
+Deno.test("what a request leaves out is OpenAI's default", async () => {
+  await using bench = await Bench.open();
+  await bench.service.chat.complete(chat(), never);
+  const { sampling, n, logprobs, echo, format } = bench.engine.specs[0]!;
+  deepStrictEqual([n, logprobs, echo, format], [1, null, false, { type: "text" }]);
+  deepStrictEqual(sampling, {
+    max_tokens: null,
+    temperature: 1,
+    top_p: 1,
+    top_k: 0,
+    min_p: 0,
+    repetition_penalty: 1,
+    presence_penalty: 0,
+    frequency_penalty: 0,
+    logit_bias: {},
+    seed: null,
+    stop: [],
+    ignore_eos: false,
+  });
+});
+
+Deno.test("a developer's message is the system's, parts of text are joined", async () => {
+  await using bench = await Bench.open();
+  const messages = [
+    { role: "developer", content: [{ type: "text", text: "a" }, { type: "text", text: "b" }] },
+    { role: "user", content: "<|eot_id|>" },
+  ];
+  await bench.service.chat.complete(chat({ messages, stop: "。" }), never);
+  const { prompt, sampling } = bench.engine.specs[0]!;
+  ok(prompt.kind === "chat");
+  deepStrictEqual(prompt.messages.map(({ role, content }) => [role, content]), [
+    ["system", "ab"],
+    ["user", "<|eot_id|>"],
+  ]);
+  deepStrictEqual(sampling.stop, ["。"]);
+});
+
+for (const [field, value] of [["tool_choice", "required"]] as const) {
+  Deno.test(`${field}: ${value} is refused by name`, async () => {
+    await using bench = await Bench.open();
+    await rejects(bench.service.chat.complete(chat({ [field]: value }), never), {
+      code: "unsupported_parameter",
+      param: field,
+    });
+  });
+}
+
+Deno.test("a model that does not exist is refused and nothing is loaded", async () => {
+  await using bench = await Bench.open();
+  const request = chat({ model: "nothing" });
+  await rejects(bench.service.chat.complete(request, never), { code: "model_not_found" });
+  deepStrictEqual(bench.engine.calls, []);
+});
+
+Deno.test("a tokenizer request without a model means the one asked for last", async () => {
+  await using bench = await Bench.open();
+  const request = { prompt: "x", add_special_tokens: true };
+  await rejects(bench.service.chat.tokenize(request), { code: "model_required" });
+  await bench.service.chat.complete(chat(), never);
+  deepStrictEqual(await bench.service.chat.tokenize(request), { tokens: [1, 2, 3] });
+  deepStrictEqual(await bench.service.chat.detokenize({ tokens: [1] }), { prompt: "text" });
+});

@@ -1,0 +1,103 @@
+// Models in the engine: loaded once, never unloaded under a user, the longest unused one goes first.
+import { deepStrictEqual, equal, rejects } from "node:assert/strict";
+import { Residents } from "../../../core/chat/residents.ts";
+import { FakeEngine } from "../doors.ts";
+
+const never = new AbortController().signal;
+
+function model(name: string, adapter: string | null = null) {
+  const base = { name, path: `/m/${name}`, hub: null, trust_remote_code: false };
+  return { name, base, adapter, why: "", also: [] };
+}
+
+Deno.test("a model is loaded once, however many ask at the same moment and by which name", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 2);
+  const other = { ...model("a"), name: "another name of a" };
+  await Promise.all([model("a"), model("a"), other].map((m) => residents.acquire(m, never)));
+  deepStrictEqual(engine.calls, ["load /m/a"]);
+});
+
+Deno.test("the longest unused model gives way", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 2);
+  for (const name of ["a", "b", "a", "c"]) {
+    (await residents.acquire(model(name), never))[Symbol.dispose]();
+  }
+  deepStrictEqual(engine.calls, ["load /m/a", "load /m/b", "unload /m/b", "load /m/c"]);
+});
+
+Deno.test("a model in use is not unloaded: who wants its place waits for it", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 1);
+  const first = await residents.acquire(model("a"), never);
+  let came = false;
+  const second = residents.acquire(model("b"), never).then((lease) => {
+    came = true;
+    return lease;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  equal(came, false);
+  first[Symbol.dispose]();
+  await second;
+  deepStrictEqual(engine.calls, ["load /m/a", "unload /m/a", "load /m/b"]);
+});
+
+Deno.test("who waits for a place can leave", async () => {
+  const residents = new Residents(new FakeEngine(), 1);
+  await residents.acquire(model("a"), never);
+  const leaving = new AbortController();
+  const waiting = residents.acquire(model("b"), leaving.signal);
+  leaving.abort();
+  await rejects(waiting, { name: "AbortError" });
+});
+
+Deno.test("a load that failed is tried again by the next request", async () => {
+  const engine = new FakeEngine();
+  const load = engine.load;
+  engine.load = () => Promise.reject(new Error("no room"));
+  const residents = new Residents(engine, 1);
+  await rejects(residents.acquire(model("a"), never), /no room/);
+  engine.load = load;
+  await residents.acquire(model("a"), never);
+});
+
+Deno.test("while a job has the device requests are refused, and afterwards served", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 1);
+  const inUse = await residents.acquire(model("a"), never);
+  const suspended = residents.suspend("job x has the GPU to itself", 1_000);
+  await rejects(residents.acquire(model("a"), never), {
+    code: "engine_unavailable",
+    message: /job x/,
+  });
+  deepStrictEqual(engine.calls, ["load /m/a"]); // an answer that is being written may end
+  inUse[Symbol.dispose]();
+  await suspended;
+  residents.resume();
+  await residents.acquire(model("a"), never);
+  deepStrictEqual(engine.calls, ["load /m/a", "stop", "load /m/a"]);
+});
+
+Deno.test("an answer that takes too long does not keep a job waiting", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 1);
+  const late = await residents.acquire(model("a"), never);
+  await residents.suspend("job x", 5);
+  deepStrictEqual(engine.calls.at(-1), "stop");
+  late[Symbol.dispose]();
+});
+
+Deno.test("a lease given back twice counts once", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 1);
+  const one = await residents.acquire(model("a"), never);
+  const two = await residents.acquire(model("a"), never);
+  one[Symbol.dispose]();
+  one[Symbol.dispose]();
+  const waiting = residents.acquire(model("b"), never);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  deepStrictEqual(engine.calls, ["load /m/a"]);
+  two[Symbol.dispose]();
+  await waiting;
+});
