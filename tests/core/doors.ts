@@ -97,12 +97,13 @@ export class FakeWork implements RunningWork {
 /** Hands the test each process that was started, in order. */
 export class FakeTrainer implements TrainerDoor {
   readonly started: FakeWork[] = [];
+  device = "cpu";
   readonly #waiting: ((work: FakeWork) => void)[] = [];
   #taken = 0;
 
   start(work: TrainerWork): RunningWork {
     const process = new FakeWork(work);
-    process.say({ type: "ready", machine: { device: "cpu" } });
+    process.say({ type: "ready", machine: { device: this.device } });
     this.started.push(process);
     this.#waiting.shift()?.(process);
     return process;
@@ -121,7 +122,8 @@ export class FakeEngine implements EngineDoor {
   readonly calls: string[] = [];
   readonly specs: GenerateSpec[] = [];
   readonly cancelled: string[] = [];
-  device = "cpu";
+  /** What the engine says it is on; null: it does not run. */
+  device: string | null = "cpu";
   state: EngineStatus["state"] = "ready";
   /** Words of every answer. */
   words = ["净", "利润"];
@@ -176,7 +178,8 @@ export class FakeEngine implements EngineDoor {
 
   // deno-lint-ignore require-await -- the door's shape
   async status(): Promise<EngineStatus> {
-    return { state: this.state, restarts: 0, engine: { device: this.device } };
+    const engine = this.device === null ? null : { device: this.device };
+    return { state: this.state, restarts: 0, engine };
   }
 
   // deno-lint-ignore require-await -- the door's shape
