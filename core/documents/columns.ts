@@ -21,8 +21,12 @@ function isRow(line: Line): boolean {
   return line.segments.length > 1 && line.segments.some((segment) => NUMBER.test(segment.text));
 }
 
+function isHeading(line: Line): boolean {
+  return line.segments.length === 1 && headingLevel(line.text) !== undefined;
+}
+
 /** The end of the lines from `start` on whose segments start at the same places. */
-function wordTableEnd(lines: readonly Line[], start: number): number {
+function wordsEnd(lines: readonly Line[], start: number): number {
   const starts = lines[start]!.segments.map((segment) => segment.x0);
   if (starts.length < 2) return start;
   const end = lines.findIndex(({ segments }, at) =>
@@ -37,22 +41,17 @@ export function alignedTables(lines: readonly Line[]): { tables: Table[]; lines:
   const tables: Table[] = [];
   const left: Line[] = [];
   for (let i = 0; i < lines.length;) {
-    const words = wordTableEnd(lines, i);
-    const end = Math.max(words, runEnd(lines, i));
-    const run = lines.slice(i, end);
-    const numbers = run.filter(isRow);
-    const rows = numbers.length < 2 && words === end ? run : numbers;
-    if (rows.length < 2) {
+    const numbers = lines.slice(i, runEnd(lines, i));
+    const words = lines.slice(i, wordsEnd(lines, i));
+    const run = numbers.filter(isRow).length >= 2 ? numbers : words;
+    const columns = columnsOf(run === numbers ? numbers.filter(isRow) : words);
+    if (run.length < 2 || columns.length < 2) {
       left.push(lines[i++]!);
       continue;
     }
-    const columns = columnsOf(rows);
-    if (columns.length < 2) left.push(...run);
-    else {
-      while (isHeaderPiece(left.at(-1), run[0]!, columns)) run.unshift(left.pop()!);
-      tables.push(toTable(run, columns));
-    }
-    i = end;
+    i += run.length;
+    while (isHeaderPiece(left.at(-1), run[0]!, columns)) run.unshift(left.pop()!);
+    tables.push(toTable(run, columns));
   }
   return { tables, lines: left };
 }
@@ -72,7 +71,7 @@ function runEnd(lines: readonly Line[], start: number): number {
   let end = start + 1;
   for (let at = end; at < lines.length; at++) {
     const [before, line] = [lines[at - 1]!, lines[at]!];
-    if (before.y - line.y > 2.6 * line.height || headingLevel(line.text)) break;
+    if (before.y - line.y > 2.6 * line.height || isHeading(line)) break;
     if (line.segments.length > 1) end = at + 1;
     else if (at - end >= 2 || line.x1 - line.x0 > 22 * line.height) break;
   }

@@ -32,6 +32,8 @@ class Table:
     headers: int = 1
     spans: list[tuple[int, int, int, int]] = field(default_factory=list)
     """Merged cells: left column, top row, right column, bottom row."""
+    bands: tuple[int, ...] = ()
+    """Rows that are headers of what is below them, in the middle of the table."""
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,7 @@ def key_figures(report: Report) -> list[Block]:
     balances = {"总资产": assets, "归属于上市公司股东的净资产": equity}
     rows = [report.compared("主要会计数据", now, before, layout.change_header)]
     rows += [_row(report, label, pair) for label, pair in flows.items()]
+    band = len(rows)
     rows.append(
         report.compared("", end, end_before, layout.change_header.replace("本年", "本年末"))
     )
@@ -159,7 +160,7 @@ def key_figures(report: Report) -> list[Block]:
         Heading(2, "五、近两年主要会计数据和财务指标"),
         Heading(3, "（一）主要会计数据"),
         report.unit_line(),
-        Table(rows, widths),
+        Table(rows, widths, bands=(band,)),
         Heading(3, "（二）主要财务指标"),
         Table(ratios, widths),
     ]

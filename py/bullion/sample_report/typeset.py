@@ -124,9 +124,10 @@ def _flowables(block: Block, font: str) -> list[Flowable]:
 
 def _table(table: Table, font: str) -> LongTable:
     scale = WIDTH / sum(table.widths)
+    headers = {*range(table.headers), *table.bands}
     rows = [
         [
-            Text(cell, _style(font, 9, alignment=_alignment(cell, column, at < table.headers)))
+            Text(cell, _style(font, 9, alignment=_alignment(cell, column, at in headers)))
             for column, cell in enumerate(row)
         ]
         for at, row in enumerate(table.rows)
@@ -146,7 +147,7 @@ def _table(table: Table, font: str) -> LongTable:
 
 
 def _alignment(cell: str, column: int, header: bool) -> int:
-    """Headers in the middle, amounts to the right, everything else to the left."""
+    """Headers in the middle, amounts to the right, words and codes to the left."""
     if header:
         return 1
-    return 2 if column > 0 and re.fullmatch(r"-?[\d,]+(\.\d+)?", cell) else 0
+    return 2 if column > 0 and re.fullmatch(r"-?\d[\d,]*[.,]\d+|\d{1,5}", cell) else 0

@@ -187,6 +187,22 @@ Deno.test("a table without rules is read by alignment, its wrapped header and la
   ]);
 });
 
+Deno.test("words in columns that start at the same places are a table, prose with gaps is none", async () => {
+  const list = await blocksOf({
+    texts: [
+      [60, 700, "公司网址"],
+      [260, 700, "www.hc.cn"],
+      [60, 684, "法定代表人"],
+      [260, 684, "王远"],
+    ],
+  });
+  deepStrictEqual(cells(list[0]), [["公司网址", "www.hc.cn"], ["法定代表人", "王远"]]);
+  const prose = await blocksOf({
+    texts: [[60, 700, "公司代码"], [260, 700, "公司简称"], [60, 684, "董事长"], [190, 684, "签字"]],
+  });
+  ok(prose.every((block) => block.kind === "paragraph"));
+});
+
 Deno.test("every block and cell stands in its page's text where it says", async () => {
   const { pages } = await read({
     lines: ruled([60, 200, 340], [660, 620]),
