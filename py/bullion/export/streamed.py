@@ -96,7 +96,7 @@ class StreamedModel:
     def logits(self, states: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         """Logits of vocabulary entries start..stop for `states` (N, H): (N, stop − start)."""
         rows = slice(start, stop)
-        weight = self._tensors.read_rows(self._head, start, stop).to(self._device, torch.float32)
+        weight = self._tensors.read_rows(self._head, start, stop).to(self._device).float()
         changes = self._changes.get(self._head, [])
         weight, pairs = unmerged(
             weight, [c[rows] if isinstance(c, torch.Tensor) else _rows(c, rows) for c in changes]
@@ -119,7 +119,9 @@ class StreamedModel:
         pairs: dict[str, list[LoraPair]] = {}
         for name in module.state_dict():
             whole = f"{prefix}.{name}"
-            tensor = self._tensors.read(whole).to(self._device, torch.float32)
+            tensor = (
+                self._tensors.read(whole).to(self._device).float()
+            )  # moved first: half the bytes
             weights[name], added = unmerged(tensor, self._changes.get(whole, []))
             if added:
                 pairs[name.removesuffix(".weight")] = added

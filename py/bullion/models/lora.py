@@ -23,10 +23,10 @@ from bullion.contract.recipe import LoraSpec, StartingAdapter
 from bullion.models.adapter import (
     CONFIG,
     WEIGHTS,
+    Adapter,
     load_adapter_tensors,
     merged_weight,
     read_adapter,
-    read_adapter_config,
 )
 
 PISSA_ITERATIONS = 16  # of the randomised SVD, LLaMA-Factory's number
@@ -47,13 +47,11 @@ def attach(
     `read_adapter` raises.
     """
     torch.manual_seed(seed)
-    if adapter is not None and not adapter.create_new:
-        folder = Path(adapter.path)
-        read_adapter_config(folder)
-        tuned = PeftModel.from_pretrained(
-            model, str(folder), is_trainable=True, autocast_adapter_dtype=True
-        )
-        load_tensors(tuned, load_adapter_tensors(folder))
+    dtype = torch.bfloat16 if pure_bf16 else torch.float32
+    going_on = Path(adapter.path) if adapter is not None and not adapter.create_new else None
+    if going_on is not None:
+        _assert_fits(model, read_adapter(going_on), going_on)
+        tuned = PeftModel.from_pretrained(model, str(going_on), is_trainable=True)
     else:
         if adapter is not None:
             merge_into(model, Path(adapter.path))
@@ -62,8 +60,10 @@ def attach(
             setattr(tuned, PISSA_START, _pairs(tuned))
     for parameter in tuned.parameters():
         if parameter.requires_grad:
-            parameter.data = parameter.data.to(torch.bfloat16 if pure_bf16 else torch.float32)
-    assert_trainable(tuned, torch.bfloat16 if pure_bf16 else torch.float32)
+            parameter.data = parameter.data.to(dtype)
+    if going_on is not None:
+        load_tensors(tuned, load_adapter_tensors(going_on))
+    assert_trainable(tuned, dtype)
     return tuned
 
 
@@ -182,19 +182,44 @@ def load_tensors(model: PeftModel, tensors: dict[str, torch.Tensor]) -> None:
 def merge_into(model: PreTrainedModel, folder: Path) -> None:
     """Merge the adapter of `folder` into the weights of a loaded, unquantised `model`."""
     adapter = read_adapter(folder)
+    _assert_fits(model, adapter, folder)
     modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
+    if getattr(model, "is_quantized", False):
+        raise Refusal(
+            "quantized_base",
+            f"Cannot merge the adapter in {folder} into a quantised base: leave out "
+            "quantization_bit or create_new_adapter",
+            "create_new_adapter",
+        )
     with torch.no_grad():
         for name, pair in adapter.pairs.items():
-            weight = getattr(modules.get(name), "weight", None)
-            if weight is None or not weight.is_floating_point():
-                raise Refusal(
-                    "unsupported_adapter",
-                    f"Cannot merge the adapter in {folder}: the base has no unquantised {name}",
-                    "adapter_name_or_path",
-                )
+            weight = modules[name].weight
             weight.copy_(merged_weight(weight, pair))
         for name, tensor in adapter.replaced.items():
             parameters[name].copy_(tensor)
+
+
+def _assert_fits(model: PreTrainedModel, adapter: Adapter, folder: Path) -> None:
+    modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
+    for name, pair in adapter.pairs.items():
+        layer, wanted = modules.get(name), (pair.b.shape[0], pair.a.shape[1])
+        size = (layer.out_features, layer.in_features) if isinstance(layer, nn.Linear) else None
+        if size != wanted:
+            raise _mismatch(folder, name, wanted, size)
+    for name, tensor in adapter.replaced.items():
+        held = tuple(parameters[name].shape) if name in parameters else None
+        if held != tuple(tensor.shape):
+            raise _mismatch(folder, name, tuple(tensor.shape), held)
+
+
+def _mismatch(folder: Path, name: str, wanted: Any, held: Any) -> Refusal:
+    return Refusal(
+        "adapter_mismatch",
+        f"Cannot use the adapter in {folder}: it changes {name} {wanted} and the base "
+        + ("has no such layer" if held is None else f"holds {held}")
+        + ". Was it trained on another base?",
+        "adapter_name_or_path",
+    )
 
 
 def _config(model: PreTrainedModel, lora: LoraSpec) -> LoraConfig:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from bullion.contract.errors import Refusal
-from bullion.contract.recipe import StartingAdapter
+from bullion.contract.recipe import QuantizationSpec, StartingAdapter
 from bullion.models.adapter import (
     adapter_scale,
     load_adapter_tensors,
@@ -228,3 +228,32 @@ def test_an_adapter_that_diverged_is_refused(small_base: Path, tmp_path: Path) -
     save_file(tensors, folder / "adapter_model.safetensors")
     with pytest.raises(Refusal, match="not finite"):
         read_adapter(folder)
+
+
+@pytest.mark.parametrize("create_new", [False, True])
+def test_an_adapter_of_another_base_is_refused_with_the_layer(
+    small_base: Path, tmp_path: Path, create_new: bool
+) -> None:
+    folder = write_adapter(tmp_path / "a", small_base)
+    other = LlamaForCausalLM(GOLDEN_SHAPE)
+    with pytest.raises(Refusal, match=r"layers\.0\.mlp\.down_proj") as raised:
+        attach(other, PLAIN, 1, StartingAdapter(str(folder), create_new))
+    assert raised.value.code == "adapter_mismatch"
+
+
+@pytest.mark.parametrize(
+    "spec", [QuantizationSpec(4, "nf4", True), QuantizationSpec(8, "nf4", False)]
+)
+def test_an_adapter_starts_over_a_quantised_base_and_is_never_merged_into_it(
+    small_base: Path, tmp_path: Path, spec: QuantizationSpec
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    base = load_base(base_of(small_base), torch.float32, CPU, spec)
+    folder = write_adapter(tmp_path / "a", small_base)
+    with pytest.raises(Refusal) as raised:
+        attach(base.model, PLAIN, 1, StartingAdapter(str(folder), True))
+    assert raised.value.code == "quantized_base"
+    tuned = attach(base.model, PLAIN, 1)
+    assert len(trainable_parameters(tuned)) == 2 * 7 * 2
+    tuned(torch.arange(20)[None]).logits.square().mean().backward()
+    assert all(p.grad is not None for p in trainable_parameters(tuned).values())
