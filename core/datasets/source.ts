@@ -4,6 +4,7 @@
  * A record that is broken does not hide the others: it is handed out as its error. What a record means
  * is not known here.
  */
+import { jsonFault } from "./json_fault.ts";
 
 export type SourceRecord =
   & {
@@ -102,19 +103,18 @@ function* rest(text: string, position: number, index: number, line: number) {
 }
 
 function parsed(piece: string, index: number, line: number): SourceRecord {
+  let value: unknown;
   try {
-    const value: unknown = JSON.parse(piece);
-    if (value !== null && typeof value === "object" && !Array.isArray(value)) {
-      return { index, line, value: value as Record<string, unknown> };
-    }
-    const got = piece.trim().slice(0, 40);
-    return { index, line, broken: `a record is an object in { }, got ${got}`, at: line };
+    value = JSON.parse(piece);
   } catch (error) {
-    const message = (error as Error).message;
-    const offset = Number(/position (\d+)/.exec(message)?.[1] ?? piece.trimEnd().length);
-    const what = message.replace(/ in JSON at position.*$| \(line \d+ column \d+\)$/s, "");
+    const { offset, what } = jsonFault(piece) ?? { offset: 0, what: (error as Error).message };
     return { index, line, broken: `is no JSON: ${what}`, at: line + newlines(piece, 0, offset) };
   }
+  if (value !== null && typeof value === "object" && !Array.isArray(value)) {
+    return { index, line, value: value as Record<string, unknown> };
+  }
+  const got = piece.trim().slice(0, 40);
+  return { index, line, broken: `a record is an object in { }, got ${got}`, at: line };
 }
 
 function newlines(text: string, start: number, end: number): number {

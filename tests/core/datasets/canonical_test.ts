@@ -55,7 +55,7 @@ Deno.test("a broken line 17 is named, with what is wrong in it", async () => {
   lines[16] = '{"instruction": "问", "output": }';
   const error = await refusal(bytes(lines.join("\n")));
   equal(error.code, "invalid_dataset");
-  match(error.message, /line 17 is no JSON: Unexpected token/);
+  match(error.message, /line 17 is no JSON: a value is due, found \}/);
 });
 
 Deno.test("a broken record of a JSON list is named by its number and the line of the fault", async () => {
@@ -63,7 +63,7 @@ Deno.test("a broken record of a JSON list is named by its number and the line of
   lines[16] = '{\n  "instruction": "问"\n  "output": "答"\n}';
   const error = await refusal(bytes(`[\n${lines.join(",\n")}\n]`));
   // 16 records of five lines and the opening bracket before it; the third line of it is at fault.
-  match(error.message, /line 84 \(record 17\) is no JSON: Expected ','/);
+  match(error.message, /line 84 \(record 17\) is no JSON: a comma or \} is due/);
 });
 
 Deno.test("several broken records are reported together", async () => {
