@@ -23,11 +23,10 @@ from bullion.contract.recipe import LoraSpec, StartingAdapter
 from bullion.models.adapter import (
     CONFIG,
     WEIGHTS,
-    Adapter,
     load_adapter_tensors,
-    merged_weight,
     read_adapter,
 )
+from bullion.models.merge import assert_fits, merge_into
 
 PISSA_ITERATIONS = 16  # of the randomised SVD, LLaMA-Factory's number
 PISSA_START = "bullion_pissa_start"  # attribute of the tuned model: A0 and B0, which saving needs
@@ -50,7 +49,7 @@ def attach(
     dtype = torch.bfloat16 if pure_bf16 else torch.float32
     going_on = Path(adapter.path) if adapter is not None and not adapter.create_new else None
     if going_on is not None:
-        _assert_fits(model, read_adapter(going_on), going_on)
+        assert_fits(model, read_adapter(going_on), going_on)
         tuned = PeftModel.from_pretrained(model, str(going_on), is_trainable=True)
     else:
         if adapter is not None:
@@ -177,49 +176,6 @@ def load_tensors(model: PeftModel, tensors: dict[str, torch.Tensor]) -> None:
                     "adapter_name_or_path",
                 )
             live[key].copy_(tensor)
-
-
-def merge_into(model: PreTrainedModel, folder: Path) -> None:
-    """Merge the adapter of `folder` into the weights of a loaded, unquantised `model`."""
-    adapter = read_adapter(folder)
-    _assert_fits(model, adapter, folder)
-    modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
-    if getattr(model, "is_quantized", False):
-        raise Refusal(
-            "quantized_base",
-            f"Cannot merge the adapter in {folder} into a quantised base: leave out "
-            "quantization_bit or create_new_adapter",
-            "create_new_adapter",
-        )
-    with torch.no_grad():
-        for name, pair in adapter.pairs.items():
-            weight = modules[name].weight
-            weight.copy_(merged_weight(weight, pair))
-        for name, tensor in adapter.replaced.items():
-            parameters[name].copy_(tensor)
-
-
-def _assert_fits(model: PreTrainedModel, adapter: Adapter, folder: Path) -> None:
-    modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
-    for name, pair in adapter.pairs.items():
-        layer, wanted = modules.get(name), (pair.b.shape[0], pair.a.shape[1])
-        size = (layer.out_features, layer.in_features) if isinstance(layer, nn.Linear) else None
-        if size != wanted:
-            raise _mismatch(folder, name, wanted, size)
-    for name, tensor in adapter.replaced.items():
-        held = tuple(parameters[name].shape) if name in parameters else None
-        if held != tuple(tensor.shape):
-            raise _mismatch(folder, name, tuple(tensor.shape), held)
-
-
-def _mismatch(folder: Path, name: str, wanted: Any, held: Any) -> Refusal:
-    return Refusal(
-        "adapter_mismatch",
-        f"Cannot use the adapter in {folder}: it changes {name} {wanted} and the base "
-        + ("has no such layer" if held is None else f"holds {held}")
-        + ". Was it trained on another base?",
-        "adapter_name_or_path",
-    )
 
 
 def _config(model: PreTrainedModel, lora: LoraSpec) -> LoraConfig:
