@@ -18,7 +18,7 @@ type Due = "value" | "value or ]" | "name" | "name or }" | "colon" | "more" | "n
 /** The first fault; null for a text that is JSON. */
 export function jsonFault(text: string): JsonFault | null {
   const open: ("{" | "[")[] = [];
-  let due: Due = "value";
+  let due = "value" as Due;
   let offset = 0;
   const takes = (pattern: RegExp): boolean => {
     pattern.lastIndex = offset;
@@ -69,7 +69,7 @@ export function jsonFault(text: string): JsonFault | null {
   }
 }
 
-/** The place after the string that begins at `start`, or what is wrong in it. Read in a loop: it may be long. */
+/** The place after the string that begins at `start`, or what is wrong in it. */
 function endOfString(text: string, start: number): number | JsonFault {
   for (let i = start + 1; i < text.length; i++) {
     const code = text.charCodeAt(i);
