@@ -78,6 +78,7 @@ export class PythonProcess {
           PYTHONPATH: settings.packagePath,
           PYTHONUNBUFFERED: "1",
           PYTHONIOENCODING: "utf-8",
+          PYTHONWARNINGS: "ignore::FutureWarning",
           BULLION_PARENT_PID: String(Deno.pid),
         },
       });

@@ -25,10 +25,9 @@ export const chat: Command = {
     const service = await openHere(config, python);
     try {
       const origin = { kind: "command_line" as const, cwd: given.cwd };
-      const model = await service.chat.open(
-        { name: recipe.keys.model_name_or_path ?? "", adapters: recipe.keys.adapter_name_or_path },
-        origin,
-      );
+      const { model_name_or_path, adapter_name_or_path } = recipe.keys;
+      const adapter = adapter_name_or_path?.[0] ?? null;
+      const model = service.chat.open(model_name_or_path!, adapter, origin);
       const conversation = new Conversation(service, model, toChatSettings(recipe.keys));
       const once = given.text("ask");
       if (once !== null) await conversation.ask(once);

@@ -54,7 +54,7 @@ export const demo: Command = {
     try {
       await tune(listening, screen);
       const score = await compare(listening, screen);
-      conclude(score, listening, config, (performance.now() - started) / 1000);
+      conclude(score, config, (performance.now() - started) / 1000);
       if (Deno.stdout.isTerminal() && !given.flag("once")) {
         console.log(`\nServing on ${listening.url} until Ctrl-C`);
         await untilSignal();
@@ -111,7 +111,7 @@ async function compare({ url }: Listening, screen: Screen): Promise<Score> {
   return await askTen(url, questions, { base: BASE, tuned: MERGED });
 }
 
-function conclude(score: Score, listening: Listening, config: ServerConfig, seconds: number) {
+function conclude(score: Score, config: ServerConfig, seconds: number) {
   const example = {
     model: MERGED,
     messages: [{ role: "user", content: score.example }],

@@ -1,21 +1,14 @@
 /** `template FILE.yaml`: what a record becomes; trained tokens in colour, or ids and labels as JSON. */
-import { Trainer } from "../bridge/trainer.ts";
 import { BullionError } from "../contract/errors.ts";
+import type { EncodedRecord } from "../core/service.ts";
 import type { Command } from "./command.ts";
-import { configOptions, processSettings, readConfig, readRecipeFile } from "./configuration.ts";
+import { configOptions, readConfig, readRecipeFile } from "./configuration.ts";
 import { openHere } from "./listening.ts";
 import { preparePython } from "./setup.ts";
 
 const TRAINED = "\x1b[32m";
 const PLAIN = "\x1b[2m";
 const RESET = "\x1b[0m";
-
-interface Encoded {
-  index: number;
-  input_ids: number[];
-  labels: number[];
-  pieces: string[]; // text of each token
-}
 
 export const template: Command = {
   name: "template",
@@ -34,13 +27,9 @@ export const template: Command = {
     const service = await openHere(config, python);
     const origin = { kind: "command_line" as const, cwd: given.cwd };
     try {
-      const spec = await service.jobs.encodeSpec({ text, origin, record });
-      const trainer = new Trainer(processSettings(python, (line) => console.error(line)));
-      for await (const event of trainer.start({ type: "encode", id: "template", spec }).events) {
-        if (event.type === "failed") throw BullionError.from(event.error);
-        if (event.type !== "encoded") continue;
-        const show = given.flag("json") ? asJson : asColours;
-        for (const encoded of event.records as unknown as Encoded[]) console.log(show(encoded));
+      const show = given.flag("json") ? asJson : asColours;
+      for await (const encoded of service.jobs.preview({ text, origin, record })) {
+        console.log(show(encoded));
       }
       return 0;
     } finally {
@@ -55,13 +44,13 @@ function recordOf(text: string | null): number | null {
   throw new BullionError("invalid_arguments", `--record must be a number from 0, not ${text}`);
 }
 
-function asJson({ index, input_ids, labels }: Encoded): string {
+function asJson({ index, input_ids, labels }: EncodedRecord): string {
   return JSON.stringify({ index, input_ids, labels });
 }
 
-function asColours({ index, input_ids, labels, pieces }: Encoded): string {
+function asColours({ index, input_ids, labels, spans }: EncodedRecord): string {
   const trained = labels.filter((label) => label !== -100).length;
   const head = `record ${index}: ${input_ids.length} tokens, ${trained} trained`;
-  const body = pieces.map((piece, i) => (labels[i] === -100 ? PLAIN : TRAINED) + piece + RESET);
+  const body = spans.map((span) => (span.trained ? TRAINED : PLAIN) + span.text + RESET);
   return `${head}\n${body.join("")}\n`;
 }

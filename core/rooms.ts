@@ -46,6 +46,18 @@ export interface ExportRequest {
   origin: Origin;
 }
 
+export interface PreviewRequest extends ExportRequest {
+  record: number | null; // one record's index, or all
+}
+
+/** A record as it is trained; `spans` are runs of tokens that are all trained or all not. */
+export interface EncodedRecord {
+  index: number;
+  input_ids: number[];
+  labels: number[];
+  spans: { trained: boolean; text: string }[];
+}
+
 /** A stream of an answer. By the time it exists the first event has arrived: errors came before. */
 export type Stream<T> = AsyncIterable<T>;
 
@@ -85,6 +97,8 @@ export interface Jobs {
   /** Refuses what is wrong in the request itself; the data is read afterwards (validating_files). */
   createTrain(request: TrainRequest): Promise<FineTuningJob>;
   createExport(request: ExportRequest): Promise<ExportJob>;
+  /** What a training recipe makes of its records; starts no job. */
+  preview(request: PreviewRequest): AsyncIterable<EncodedRecord>;
   listTrain(query: PageQuery): Page<FineTuningJob>; // newest first
   listExports(query: PageQuery): Page<ExportJob>;
   getTrain(id: string): FineTuningJob; // job_not_found
@@ -107,6 +121,11 @@ export interface Models {
 }
 
 export interface Chat {
+  /**
+   * A model by the two names a recipe gives, the adapter perhaps null; returns the name by which
+   * requests to this room then reach it. For callers whose names are not those of REST.
+   */
+  open(model: string, adapter: string | null, origin: Origin): string;
   complete(request: ChatRequest, signal: AbortSignal): Promise<ChatCompletion>;
   stream(request: ChatRequest, signal: AbortSignal): Promise<Stream<ChatCompletionChunk>>;
   completeText(request: CompletionRequest, signal: AbortSignal): Promise<Completion>;

@@ -17,7 +17,8 @@ import type {
 import { BullionError } from "../../contract/errors.ts";
 import { newId } from "../../contract/ids.ts";
 import type { GenerateSpec } from "../../contract/worker.ts";
-import type { Resolver } from "../models/resolve.ts";
+import type { ResolvedModel } from "../../contract/model.ts";
+import type { Origin, Resolver } from "../models/resolve.ts";
 import type { Chat, Stream } from "../rooms.ts";
 import {
   chatChunk,
@@ -46,9 +47,21 @@ export class ChatRoom implements Chat {
   readonly #parts: ChatParts;
   /** The model that was asked for last: what a tokenizer request without a model means. */
   #latest: string | null = null;
+  /** Models that were opened by names of another origin than REST. */
+  readonly #opened = new Map<string, ResolvedModel>();
 
   constructor(parts: ChatParts) {
     this.#parts = parts;
+  }
+
+  open(model: string, adapter: string | null, origin: Origin): string {
+    const { resolver, trustRemoteCode } = this.#parts;
+    const base = resolver.resolve(model, origin, { trustRemoteCode, param: "model_name_or_path" });
+    const param = "adapter_name_or_path";
+    const over = adapter === null ? base : resolver.resolve(adapter, origin, { param });
+    const name = adapter === null ? model : `${model} + ${adapter}`;
+    this.#opened.set(name, { ...base, name, adapter: over.adapter });
+    return name;
   }
 
   async complete(request: ChatRequest, signal: AbortSignal): Promise<ChatCompletion> {
@@ -106,7 +119,8 @@ export class ChatRoom implements Chat {
 
   async #lease(model: string, signal: AbortSignal): Promise<Lease> {
     const { resolver, residents, trustRemoteCode } = this.#parts;
-    const resolved = resolver.resolve(model, { kind: "rest" }, { trustRemoteCode });
+    const resolved = this.#opened.get(model) ??
+      resolver.resolve(model, { kind: "rest" }, { trustRemoteCode });
     const lease = await residents.acquire(resolved, signal);
     this.#latest = model;
     return lease;

@@ -11,7 +11,7 @@ import type { JobEventObject } from "../../contract/job.ts";
 import type { Page, PageQuery } from "../../contract/page.ts";
 import type { JobRow } from "../store/jobs.ts";
 import type { Store } from "../store/store.ts";
-import type { ExportRequest, Jobs, TrainRequest } from "../rooms.ts";
+import type { EncodedRecord, ExportRequest, Jobs, PreviewRequest, TrainRequest } from "../rooms.ts";
 import { announcePlan, announceReport } from "./announce.ts";
 import { prepareAttempt, whereItGoesOn } from "./attempt.ts";
 import { convert } from "./data.ts";
@@ -19,6 +19,7 @@ import { Ledger } from "./ledger.ts";
 import { hasEnded, type JobState } from "./lifecycle.ts";
 import { type Plan, planExport, planFineTuning, type Planning, planYamlTraining } from "./plan.ts";
 import { checkpointObject, exportJob, fineTuningJob, jobEvent } from "./present.ts";
+import { preview } from "./preview.ts";
 import { Queue } from "./queue.ts";
 import { setAside, succeed } from "./results.ts";
 import { type Device, Runner } from "./runner.ts";
@@ -97,6 +98,11 @@ export class JobRoom implements Jobs {
     const row = same ??
       this.#create(planExport(request.text, request.origin, this.#parts.planning));
     return exportJob(row, this.#ledger.state(row.id));
+  }
+
+  preview(request: PreviewRequest): AsyncIterable<EncodedRecord> {
+    const { planning, trainer, maxRecords } = this.#parts;
+    return preview(request, planning, trainer, maxRecords);
   }
 
   listTrain(query: PageQuery): Page<FineTuningJob> {

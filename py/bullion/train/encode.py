@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
 
 from bullion.contract.errors import Refusal
 from bullion.contract.recipe import EncodeSpec
 from bullion.contract.worker import EncodedEvent, Event, FinishedEvent, Interruption, StoppedEvent
 from bullion.data import records as canonical
 from bullion.data.examples import encode as encode_records
+from bullion.data.supervise import IGNORED
 from bullion.models.fetch import local_folder
 from bullion.models.load import load_tokenizer
 
@@ -16,9 +19,10 @@ BATCH = 64
 
 
 def encode(spec: EncodeSpec, job_id: str, interruption: Interruption) -> Iterator[Event]:
-    """Yields `{"index", "input_ids", "labels", "tokens"}` a training record; `record` asks for one alone.
+    """Yields `{"index", "input_ids", "labels", "spans"}` a training record; `record` asks for one alone.
 
-    `tokens` are the texts of the ids, for showing them. Raises Refusal as training does.
+    `spans` are the texts of runs of ids that are all trained or all not, for showing them: a single
+    id may be part of a character. Raises Refusal as training does.
     """
     tokenizer = load_tokenizer(local_folder(spec.model))
     records = canonical.read(spec.data.train, spec.data.max_samples)
@@ -40,7 +44,7 @@ def encode(spec: EncodeSpec, job_id: str, interruption: Interruption) -> Iterato
                 "index": example.index,
                 "input_ids": example.input_ids,
                 "labels": example.labels,
-                "tokens": [tokenizer.decode([i]) for i in example.input_ids],
+                "spans": spans(example.input_ids, example.labels, tokenizer),
             }
         )
         if len(batch) == BATCH:
@@ -49,3 +53,12 @@ def encode(spec: EncodeSpec, job_id: str, interruption: Interruption) -> Iterato
     if batch:
         yield EncodedEvent(job_id, batch)
     yield FinishedEvent(job_id, {"records": len(records)})
+
+
+def spans(input_ids: list[int], labels: list[int], tokenizer: Any) -> list[dict[str, Any]]:
+    pairs = zip(input_ids, labels, strict=True)
+    runs = groupby(pairs, key=lambda pair: pair[1] != IGNORED)
+    return [
+        {"trained": trained, "text": tokenizer.decode([id for id, _ in run])}
+        for trained, run in runs
+    ]

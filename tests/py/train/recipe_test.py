@@ -180,14 +180,10 @@ def test_encoding_shows_ids_labels_and_texts_of_every_record(quick: TrainSpec) -
     events = list(encode(spec, "job", lambda: None))
     records = [record for event in of_type(events, "encoded") for record in event.records]
     assert [record["index"] for record in records] == list(range(22))
-    text = "".join(records[3]["tokens"])
+    text = "".join(span["text"] for span in records[3]["spans"])
     assert "<|eot_id|>" in text and "It is 111, and not 3." in text
-    trained = [
-        t
-        for t, label in zip(records[3]["tokens"], records[3]["labels"], strict=True)
-        if label != -100
-    ]
-    assert "".join(trained).startswith("It is 111")
+    trained = [span["text"] for span in records[3]["spans"] if span["trained"]]
+    assert trained[0].startswith("It is 111")
     with pytest.raises(Refusal, match="no record 99"):
         list(encode(replace(spec, record=99), "job", lambda: None))
 
