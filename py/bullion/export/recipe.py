@@ -169,7 +169,7 @@ def _compare(
     )
     for done, _ in enumerate(steps, 1):
         yield from pace.step(done, steps_of(tuned))
-    found.judge(next(iter(plan.shards[0].tensors.values()))[0])
+    found.judge(next(iter(plan.shards[0].tensors.values()))[0], tuned.layers)
 
 
 def _result(

@@ -148,10 +148,10 @@ def test_answers_alone_tell_a_wrong_merge_from_a_right_one(
     list(compare(*models, PROMPTS, found))
     dtype = next(iter(shapes.values()))[0]
     if fault == "none":
-        found.judge(dtype)
+        found.judge(dtype, models[0].layers)
         return
     with pytest.raises(Refusal) as raised:
-        found.judge(dtype)
+        found.judge(dtype, models[0].layers)
     assert raised.value.code == "merge_logits_differ"
 
 
