@@ -100,21 +100,20 @@ function columnOf(segment: Segment, columns: readonly Column[]): number {
 
 /** A label that wraps goes with the row that stands closest to it. */
 function toTable(run: readonly Line[], columns: readonly Column[]): Table {
-  const rows: { y: number; height: number; texts: string[]; numbers: boolean }[] = [];
-  for (const line of run) {
+  const rows: { y: number; height: number; texts: string[] }[] = [];
+  const firstNumbers = run.findIndex(isRow);
+  for (const [index, line] of run.entries()) {
     const texts = columns.map(() => "");
     for (const segment of line.segments) {
       const at = columnOf(segment, columns);
       texts[at] = joinLines(texts[at]!, segment.text);
     }
-    const row = { y: line.y, height: line.height, texts, numbers: isRow(line) };
+    const row = { y: line.y, height: line.height, texts };
     const above = rows.at(-1);
     const close = above && above.y - row.y < 0.9 * row.height;
-    const bothHeader = above && !above.numbers && !row.numbers &&
-      above.y - row.y < 1.7 * row.height;
-    if (above && (close || bothHeader)) {
+    const inHeader = index < firstNumbers && above && above.y - row.y < 1.7 * row.height;
+    if (above && (close || inHeader)) {
       above.texts = above.texts.map((text, at) => joinLines(text, texts[at]!));
-      above.numbers ||= row.numbers;
       above.y = row.y;
     } else rows.push(row);
   }

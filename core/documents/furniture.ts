@@ -57,6 +57,6 @@ function recursOnMost(numbers: Set<number>, pages: readonly PageLines[]): boolea
   return [() => true, (n: number) => n % 2 === 0, (n: number) => n % 2 === 1].some((counts) => {
     const all = pages.filter((page) => counts(page.number));
     const hit = all.filter((page) => numbers.has(page.number));
-    return hit.length >= 2 && hit.length >= MOST * all.length;
+    return hit.length > 0 && hit.length >= MOST * all.length;
   });
 }

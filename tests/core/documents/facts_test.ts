@@ -222,7 +222,9 @@ Deno.test("a sentence gives a figure and its change against the year before", ()
 
 Deno.test("sentences on plans, on others, or of no or several periods give nothing", () => {
   const sentences = [
-    "2024年，公司计划实现营业收入200,000.00万元。",
+    "2023年，公司计划营业收入200,000.00万元。",
+    "报告期内，公司研发投入预计为300.00万元。",
+    "报告期内，公司研发投入为300.00万元左右。",
     "报告期内，全国工业企业实现营业收入1,000.00亿元。",
     "公司实现营业收入300.00万元。",
     "2023年和2022年，公司营业收入为300.00万元。",

@@ -70,6 +70,16 @@ Deno.test("headers that differ between odd and even pages go as well", async () 
   ok(pages.every((page) => page.furniture.length === 1 && page.blocks.length === 1));
 });
 
+Deno.test("a header that only odd pages have goes from them", async () => {
+  const { pages } = await read(...bodyPages(7, (n) => n % 2 ? [[72, 800, "年度报告"]] : []));
+  deepStrictEqual(pages.map((page) => page.furniture.length), [1, 0, 1, 0, 1, 0, 1]);
+});
+
+Deno.test("a line that recurs at the top of a few pages only is text", async () => {
+  const { pages } = await read(...bodyPages(6, (n) => n > 2 ? [] : [[72, 800, "续表"]]));
+  deepStrictEqual(pages.map((page) => page.blocks.length), [2, 2, 1, 1, 1, 1]);
+});
+
 Deno.test("a title on one page alone is no header", async () => {
   const { pages } = await read({ texts: [[72, 800, "年度报告"]] }, { texts: [[72, 700, "正文"]] });
   equal(pages[0]!.text, "年度报告");
@@ -133,10 +143,9 @@ Deno.test("borders drawn as filled slivers, cell by cell, make the same table", 
     [70, 635, "电话"],
     [210, 635, "0574"],
   ];
-  deepStrictEqual(cells((await blocksOf({ boxes, texts }))[0]), [["公司网址", "www"], [
-    "电话",
-    "0574",
-  ]]);
+  const table = (await blocksOf({ boxes, texts }))[0] as TableBlock;
+  deepStrictEqual(cells(table), [["公司网址", "www"], ["电话", "0574"]]);
+  deepStrictEqual(table.edges.map(Math.round), [60, 200, 340]);
 });
 
 Deno.test("a merged cell reaches over the columns and rows whose borders are missing", async () => {
