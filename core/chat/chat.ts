@@ -36,6 +36,9 @@ import { Generation } from "./generation.ts";
 import { chatSpec, textSpecs } from "./requests.ts";
 import type { Lease, Residents } from "./residents.ts";
 
+/** How often a request loads its model anew when it is gone at the moment of asking. */
+const MOST_LOADS = 3;
+
 export interface ChatParts {
   engine: EngineDoor;
   residents: Residents;
@@ -89,32 +92,54 @@ export class ChatRoom implements Chat {
     return textChunks(generation, request);
   }
 
-  async tokenize(request: TokenizeRequest): Promise<{ tokens: number[] }> {
-    using lease = await this.#lease(this.#modelOr(request.model), new AbortController().signal);
-    const prompt = { kind: "text", text: request.prompt } as const;
+  tokenize(request: TokenizeRequest): Promise<{ tokens: number[] }> {
     const { engine } = this.#parts;
-    return { tokens: await engine.tokenize(lease.name, prompt, request.add_special_tokens) };
+    const prompt = { kind: "text", text: request.prompt } as const;
+    return this.#withModel(this.#modelOr(request.model), never(), async (lease) => {
+      using _ = lease;
+      return { tokens: await engine.tokenize(lease.name, prompt, request.add_special_tokens) };
+    });
   }
 
-  async detokenize(request: DetokenizeRequest): Promise<{ prompt: string }> {
-    using lease = await this.#lease(this.#modelOr(request.model), new AbortController().signal);
-    return { prompt: await this.#parts.engine.detokenize(lease.name, request.tokens) };
+  detokenize(request: DetokenizeRequest): Promise<{ prompt: string }> {
+    const { engine } = this.#parts;
+    return this.#withModel(this.#modelOr(request.model), never(), async (lease) => {
+      using _ = lease;
+      return { prompt: await engine.detokenize(lease.name, request.tokens) };
+    });
   }
 
-  async #begin(
+  #begin(
     model: string,
     signal: AbortSignal,
     specs: (engineName: string) => GenerateSpec[],
   ): Promise<Generation> {
-    const lease = await this.#lease(model, signal);
-    let asked: GenerateSpec[];
-    try {
-      asked = specs(lease.name);
-    } catch (error) {
-      lease[Symbol.dispose]();
-      throw error;
+    const { engine } = this.#parts;
+    return this.#withModel(
+      model,
+      signal,
+      async (lease) => await Generation.begin(engine, specs(lease.name), lease, signal),
+    );
+  }
+
+  /** Does `use` with the model, which ends the lease unless it fails. */
+  async #withModel<T>(
+    model: string,
+    signal: AbortSignal,
+    use: (lease: Lease) => Promise<T>,
+  ): Promise<T> {
+    for (let attempt = 1;; attempt++) {
+      const lease = await this.#lease(model, signal);
+      try {
+        return await use(lease);
+      } catch (error) {
+        lease[Symbol.dispose]();
+        // The engine may have dropped a model that was idle when its memory ran out.
+        const isGone = error instanceof BullionError && error.code === "model_not_loaded";
+        if (!isGone || attempt === MOST_LOADS) throw error;
+        this.#parts.residents.forget(lease.name);
+      }
     }
-    return await Generation.begin(this.#parts.engine, asked, lease, signal);
   }
 
   async #lease(model: string, signal: AbortSignal): Promise<Lease> {
@@ -181,6 +206,10 @@ async function* textChunks(
   if (!countsUsage) return;
   const object = "text_completion";
   yield { ...shared, object, choices: [], usage: usageOf(generation.usage) };
+}
+
+function never(): AbortSignal {
+  return new AbortController().signal;
 }
 
 function header(kind: "chat" | "completion", model: string): Header {

@@ -1,7 +1,8 @@
 /**
  * Which models the engine holds: loaded once, kept while used, the longest unused one gives way.
  *
- * Owns the rule, not the engine. While a job has the device to itself nothing is loaded and every
+ * Counts bases, as their weights are what fills a device; adapters lie over a base that is there. Owns
+ * the rule, not the engine, which may drop an idle model itself when memory runs out. While a job has the device to itself nothing is loaded and every
  * request is refused with `engine_unavailable`.
  */
 import type { EngineDoor } from "../../bridge/doors.ts";
@@ -10,6 +11,7 @@ import type { ResolvedModel } from "../../contract/model.ts";
 
 interface Resident {
   name: string;
+  base: string;
   loading: Promise<Record<string, unknown>>;
   users: number;
   lastUse: number;
@@ -23,45 +25,50 @@ export interface Lease extends Disposable {
   readonly facts: Record<string, unknown>;
 }
 
+/** Adapters over all bases; one of rank 8 over an 8B model has 84 MB. */
+const MOST_ADAPTERS = 64;
+
 export class Residents {
   readonly #engine: EngineDoor;
-  readonly #most: number;
+  readonly #mostBases: number;
   readonly #residents = new Map<string, Resident>();
   readonly #freed = new Set<() => void>();
   #clock = 0;
   #suspended: string | null = null;
 
-  constructor(engine: EngineDoor, most: number) {
+  constructor(engine: EngineDoor, mostBases: number) {
     this.#engine = engine;
-    this.#most = most;
+    this.#mostBases = mostBases;
   }
 
   get suspended(): string | null {
     return this.#suspended;
   }
 
-  /** Names of the loaded models by which a request may leave `model` out. */
-  get names(): string[] {
-    return [...this.#residents.keys()];
-  }
-
   /** Loads the model if need be. Throws what loading throws, and `engine_unavailable`. */
   async acquire(model: ResolvedModel, signal: AbortSignal): Promise<Lease> {
     const name = nameOf(model);
+    const base = baseOf(model);
     for (;;) {
       this.#assertServing();
       signal.throwIfAborted();
       const known = this.#residents.get(name);
       if (known) return await this.#lease(known);
-      if (this.#residents.size < this.#most) break;
-      if (!await this.#unloadIdle()) await this.#someoneFree(signal);
+      const groups = this.#inTheWay(base);
+      if (groups === null) break;
+      if (!await this.#unloadOldest(groups)) await this.#someoneFree(signal);
     }
-    const served = { name, base: model.base, adapter: model.adapter };
-    const loading = this.#engine.load(served);
-    const resident: Resident = { name, loading, users: 0, lastUse: 0 };
+    const loading = this.#engine.load({ name, base: model.base, adapter: model.adapter });
+    const resident: Resident = { name, base, loading, users: 0, lastUse: 0 };
     this.#residents.set(name, resident);
-    loading.catch(() => this.#forget(resident));
+    loading.catch(() => this.#drop(resident));
     return await this.#lease(resident);
+  }
+
+  /** The engine says that it does not have the model any more: the next request loads it again. */
+  forget(name: string): void {
+    const resident = this.#residents.get(name);
+    if (resident) this.#drop(resident);
   }
 
   /** Unloads every model whose files lie in `folder`, waiting for those who use it. */
@@ -69,8 +76,7 @@ export class Residents {
     for (const resident of [...this.#residents.values()]) {
       if (!resident.name.startsWith(folder)) continue;
       while (resident.users > 0) await this.#someoneFree(new AbortController().signal);
-      if (!this.#residents.delete(resident.name)) continue;
-      await this.#engine.unload(resident.name);
+      await this.#unload([resident]);
     }
   }
 
@@ -116,16 +122,38 @@ export class Residents {
     }
   }
 
-  async #unloadIdle(): Promise<boolean> {
-    const idle = [...this.#residents.values()].filter(({ users }) => users === 0);
-    const [oldest] = idle.sort((a, b) => a.lastUse - b.lastUse);
+  /** Groups of which one must go before a model over `base` can come; null: there is room. */
+  #inTheWay(base: string): Resident[][] | null {
+    const bases = Map.groupBy(this.#residents.values(), (resident) => resident.base);
+    if (!bases.has(base) && bases.size >= this.#mostBases) return [...bases.values()];
+    const all = [...this.#residents.values()];
+    return all.length < this.#mostBases + MOST_ADAPTERS ? null : all.map((resident) => [resident]);
+  }
+
+  /** Unloads the group that nobody uses and that was used longest ago. False: all are in use. */
+  async #unloadOldest(groups: Resident[][]): Promise<boolean> {
+    const lastUse = (group: Resident[]) => Math.max(...group.map((resident) => resident.lastUse));
+    const [oldest] = groups
+      .filter((group) => group.every(({ users }) => users === 0))
+      .sort((a, b) => lastUse(a) - lastUse(b));
     if (!oldest) return false;
-    this.#residents.delete(oldest.name);
-    await this.#engine.unload(oldest.name);
+    await this.#unload(oldest);
     return true;
   }
 
-  #forget(resident: Resident): void {
+  async #unload(residents: Resident[]): Promise<void> {
+    for (const { name } of residents) this.#residents.delete(name);
+    for (const { name } of residents) {
+      try {
+        await this.#engine.unload(name);
+      } catch (error) {
+        // It has made room by itself: the model is gone as it should be.
+        if (!(error instanceof BullionError && error.code === "model_not_loaded")) throw error;
+      }
+    }
+  }
+
+  #drop(resident: Resident): void {
     if (this.#residents.get(resident.name) === resident) this.#residents.delete(resident.name);
     for (const wake of [...this.#freed]) wake();
   }
@@ -151,6 +179,10 @@ export class Residents {
 }
 
 /** One name for one set of weights, whatever names users call it by. */
-function nameOf({ base, adapter }: ResolvedModel): string {
-  return adapter ?? (base.hub === null ? base.path : `${base.hub}:${base.path}`);
+function nameOf(model: ResolvedModel): string {
+  return model.adapter ?? baseOf(model);
+}
+
+function baseOf({ base }: ResolvedModel): string {
+  return base.hub === null ? base.path : `${base.hub}:${base.path}`;
 }

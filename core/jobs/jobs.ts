@@ -34,7 +34,7 @@ export interface JobsParts {
 }
 
 /** Milliseconds. A cancel must be over within two seconds; a pause writes a checkpoint first. */
-const GRACE = { cancel: 1_500, pause: 120_000, close: 8_000 };
+const GRACE = { cancel: 1_000, pause: 120_000, close: 8_000 };
 
 export class JobRoom implements Jobs {
   readonly #parts: JobsParts;

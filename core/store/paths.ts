@@ -12,6 +12,7 @@ const OWN = [
   "jobs",
   "blobs",
   "lock",
+  "lock-journal",
   "holder.json",
   "bullion.db",
   "bullion.db-wal",

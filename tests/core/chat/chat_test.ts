@@ -63,6 +63,17 @@ Deno.test("an error before the first token is thrown before there is a stream", 
   await rejects(bench.service.chat.stream(chat(), never), { code: "context_length_exceeded" });
 });
 
+Deno.test("a model that the engine dropped to make room is loaded again, unseen by the client", async () => {
+  await using bench = await Bench.open();
+  let asked = 0;
+  bench.engine.before = () => {
+    if (asked++ === 0) throw new BullionError("model_not_loaded", "gone");
+  };
+  const answer = await bench.service.chat.complete(chat(), never);
+  equal(answer.choices[0]!.message.content, "净利润");
+  equal(bench.engine.calls.length, 2);
+});
+
 Deno.test("a reader that leaves a stream cancels it", async () => {
   await using bench = await Bench.open();
   bench.engine.words = Array(1000).fill("a");

@@ -1,5 +1,6 @@
 // Models in the engine: loaded once, never unloaded under a user, the longest unused one goes first.
 import { deepStrictEqual, equal, rejects } from "node:assert/strict";
+import { BullionError } from "../../../contract/errors.ts";
 import { Residents } from "../../../core/chat/residents.ts";
 import { FakeEngine } from "../doors.ts";
 
@@ -41,6 +42,35 @@ Deno.test("a model in use is not unloaded: who wants its place waits for it", as
   first[Symbol.dispose]();
   await second;
   deepStrictEqual(engine.calls, ["load /m/a", "unload /m/a", "load /m/b"]);
+});
+
+Deno.test("adapters over one base take no other base's place", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 1);
+  for (const adapter of [null, "/x", "/y"]) await residents.acquire(model("a", adapter), never);
+  deepStrictEqual(engine.calls, ["load /m/a", "load /x", "load /y"]);
+});
+
+Deno.test("a base gives way with all its adapters, and only when none of them is used", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 1);
+  (await residents.acquire(model("a"), never))[Symbol.dispose]();
+  const used = await residents.acquire(model("a", "/x"), never);
+  const waiting = residents.acquire(model("b"), never);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  equal(engine.calls.includes("unload /m/a"), false);
+  used[Symbol.dispose]();
+  await waiting;
+  deepStrictEqual(engine.calls.slice(2), ["unload /m/a", "unload /x", "load /m/b"]);
+});
+
+Deno.test("a model that the engine dropped by itself needs no unloading", async () => {
+  const engine = new FakeEngine();
+  engine.unload = () => Promise.reject(new BullionError("model_not_loaded", "gone"));
+  const residents = new Residents(engine, 1);
+  (await residents.acquire(model("a"), never))[Symbol.dispose]();
+  await residents.acquire(model("b"), never);
+  deepStrictEqual(engine.calls, ["load /m/a", "load /m/b"]);
 });
 
 Deno.test("who waits for a place can leave", async () => {

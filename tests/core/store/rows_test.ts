@@ -54,7 +54,8 @@ for (const order of ["asc", "desc"] as const) {
       store.files.put({ id, filename: id, purpose: "fine-tune", bytes: 1, blob: "x" });
     }
     const seen: string[] = [];
-    for (let after: string | undefined;;) {
+    let after: string | undefined;
+    for (;;) {
       const { data, has_more, last_id } = store.files.page(
         { order, limit: 3, after },
         (row) => row,
