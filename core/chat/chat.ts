@@ -92,18 +92,18 @@ export class ChatRoom implements Chat {
     return textChunks(generation, request);
   }
 
-  tokenize(request: TokenizeRequest): Promise<{ tokens: number[] }> {
+  async tokenize(request: TokenizeRequest): Promise<{ tokens: number[] }> {
     const { engine } = this.#parts;
     const prompt = { kind: "text", text: request.prompt } as const;
-    return this.#withModel(this.#modelOr(request.model), never(), async (lease) => {
+    return await this.#withModel(this.#modelOr(request.model), never(), async (lease) => {
       using _ = lease;
       return { tokens: await engine.tokenize(lease.name, prompt, request.add_special_tokens) };
     });
   }
 
-  detokenize(request: DetokenizeRequest): Promise<{ prompt: string }> {
+  async detokenize(request: DetokenizeRequest): Promise<{ prompt: string }> {
     const { engine } = this.#parts;
-    return this.#withModel(this.#modelOr(request.model), never(), async (lease) => {
+    return await this.#withModel(this.#modelOr(request.model), never(), async (lease) => {
       using _ = lease;
       return { prompt: await engine.detokenize(lease.name, request.tokens) };
     });

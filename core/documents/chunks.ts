@@ -1,13 +1,14 @@
 /**
  * A document as chunks for a question writer: runs of whole sentences or table rows under one
- * heading, of a size in characters, the last sentences repeated at the head of the next chunk.
+ * heading, of a size in characters. A chunk that goes on begins with what it needs to be understood:
+ * the last sentences of the one before, or the unit and header of the table that it continues.
  */
 import type { Chunk, DocumentText } from "../../contract/document.ts";
 import { flowOf, type FlowPart } from "./flow.ts";
 
 export interface ChunkOptions {
   size: number; // characters, except where one sentence or row alone is longer
-  overlap: number; // characters at most of whole sentences repeated; rows are not repeated
+  overlap: number; // characters at most of whole sentences repeated
 }
 
 export const CHUNK_DEFAULTS: ChunkOptions = { size: 1200, overlap: 120 };
@@ -19,6 +20,7 @@ interface Unit {
   to: number;
   row: boolean;
   closes: boolean; // the last of its paragraph or table
+  header: Unit[]; // of a row within a table: what is repeated where a chunk begins with it
 }
 
 export function chunkDocument(
@@ -32,13 +34,15 @@ export function chunkDocument(
   let fresh = 0; // units of `open` that no chunk holds yet
   const close = () => {
     if (fresh === 0) return;
-    chunks.push({
-      index: chunks.length,
-      heading_path: path,
-      page_from: Math.min(...open.map((unit) => unit.from)),
-      page_to: Math.max(...open.map((unit) => unit.to)),
-      text: textOf(open),
-    });
+    if (open.some((unit) => saysSomething(unit.text))) {
+      chunks.push({
+        index: chunks.length,
+        heading_path: path,
+        page_from: Math.min(...open.map((unit) => unit.from)),
+        page_to: Math.max(...open.map((unit) => unit.to)),
+        text: textOf(open),
+      });
+    }
     open = tail(open, overlap);
     fresh = 0;
   };
@@ -50,6 +54,7 @@ export function chunkDocument(
     for (const unit of unitsOf(part)) {
       if (fresh > 0 && textOf([...open, unit]).length > size) close();
       if (textOf([...open, unit]).length > size) open = [];
+      if (open.length === 0) open.push(...unit.header);
       open.push(unit);
       fresh++;
     }
@@ -74,23 +79,45 @@ function tail(units: readonly Unit[], overlap: number): Unit[] {
   return units.slice(start);
 }
 
+/** Reports tick off what does not apply; a chunk of ticks alone is nothing to ask about. */
+function saysSomething(text: string): boolean {
+  return text.replace(/[√□\s|:：。、-]|不?适用|^(?:是|否|无)$|单位|币种|人民币|元/g, "").length > 3;
+}
+
 function unitsOf(part: FlowPart): Unit[] {
-  if (part.kind === "table") {
-    return part.rows.map(({ page, cells }, at) => ({
-      text: cells.map((cell) => cell.text).join(" | "),
+  return part.kind === "table" ? rowsOf(part) : sentencesOf(part);
+}
+
+function rowsOf(table: FlowTable): Unit[] {
+  const texts = table.rows.map(({ cells }) => cells.map((cell) => cell.text).join(" | "));
+  const unit = table.lead.find((text) => statedUnit([text]));
+  const named = table.rows.findIndex(({ cells }) => cells.some(({ text }) => parseCell(text)));
+  const header: Unit[] = [];
+  return table.rows.map(({ page }, at) => {
+    const row = {
+      text: texts[at]!.replace(/(?: \| *)+$/, ""),
       from: page,
       to: page,
       row: true,
-      closes: at === part.rows.length - 1,
-    }));
-  }
-  const pageAt = (at: number) => part.pieces.findLast((piece) => piece.at <= at)!.page;
-  const sentences = [...part.text.matchAll(/[^。！？；]+[。！？；”’）]*|[。！？；]+/g)];
+      closes: at === table.rows.length - 1,
+      header: at === 0 ? [] : [...header],
+    };
+    // A header stands above the first number, in at most three rows.
+    if (at === 0 && unit) header.push({ ...row, text: unit, header: [] });
+    if (named > 0 && named <= 3 && at < named) header.push({ ...row, header: [] });
+    return row;
+  });
+}
+
+function sentencesOf(paragraph: FlowParagraph): Unit[] {
+  const pageAt = (at: number) => paragraph.pieces.findLast((piece) => piece.at <= at)!.page;
+  const sentences = [...paragraph.text.matchAll(/[^。！？；]+[。！？；”’）]*|[。！？；]+/g)];
   return sentences.map(({ 0: text, index }, at) => ({
     text,
     from: pageAt(index),
     to: pageAt(index + text.length - 1),
     row: false,
     closes: at === sentences.length - 1,
+    header: [],
   }));
 }
