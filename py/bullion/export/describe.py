@@ -27,7 +27,7 @@ Chat template: `{template}`. Its licence is that of its base.
 | tensors left as in the base | {tensors_kept} |
 | largest logit difference to base and adapter unmerged | {max_logit_difference} |
 | share of equal best tokens | {top1_agreement} |
-| positions compared | {positions} |
+| positions compared on prompts | {positions} |
 
 `{description}` holds the same for programs, with the hashes of the adapters and of these files.
 """
@@ -56,9 +56,17 @@ def describe(
         adapters=names,
         template=spec.template,
         description=DESCRIPTION,
-        **result,
+        tensors_changed=result["tensors_changed"],
+        tensors_kept=result["tensors_kept"],
+        max_logit_difference=_figure(result["max_logit_difference"], ".3g"),
+        top1_agreement=_figure(result["top1_agreement"], ".2%"),
+        positions=result["positions"],
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _figure(value: float | None, style: str) -> str:
+    return "not compared" if value is None else format(value, style)
 
 
 def _adapter(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ run on a GPU. What fails its proof is never published.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ from bullion.contract.worker import (
     FinishedEvent,
     Interruption,
     Message,
-    MessageEvent,
     StoppedEvent,
 )
 from bullion.data.template import chat_prompt_ids
@@ -32,6 +30,7 @@ from bullion.export.changes import Changes, apply_changes, read_changes
 from bullion.export.compare import LogitComparison, compare, steps_of
 from bullion.export.describe import describe
 from bullion.export.files import write_small_files
+from bullion.export.pace import Interrupted, Pace
 from bullion.export.publish import check_target, publishing
 from bullion.export.shards import Shard, ordered_shapes, plan_shards, write_index
 from bullion.export.streamed import StreamedModel, skeleton
@@ -41,15 +40,7 @@ from bullion.models.load import load_tokenizer
 from bullion.models.tensors import TensorFileWriter, TensorFolder
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-SECONDS_BETWEEN_PROGRESS = 1.0
-
-
-class Interrupted(Exception):
-    """Somebody asked the export to end."""
-
-    def __init__(self, how: Literal["cancel", "pause"]) -> None:
-        super().__init__(how)
-        self.how = how
+GPU_BYTES = 6_000_000_000  # free memory that the proofs want of a GPU
 
 
 @dataclass(frozen=True)
@@ -75,7 +66,7 @@ def export(spec: ExportSpec, job_id: str, interruption: Interruption) -> Iterato
     quantized_base, unsupported_export.
     """
     target = Path(spec.export_dir)
-    pace = _Pace(job_id, interruption)
+    pace = Pace(job_id, interruption)
     try:
         yield pace.phase("prepare", f"Reading {spec.model.name} and {len(spec.adapters)} adapters")
         plan = _prepare(spec)
@@ -124,12 +115,18 @@ def _prepare(spec: ExportSpec) -> Plan:
     )
     dtype = DTYPES.get(spec.dtype)
     shards = plan_shards(ordered_shapes(base, list(model.state_dict()), dtype), spec.shard_bytes)
-    gpu = spec.device == "auto" and torch.cuda.is_available()
-    device = torch.device("cuda" if gpu else "cpu")
-    return Plan(source, base, model, load_tokenizer(source), changes, dtype, shards, device)
+    return Plan(
+        source, base, model, load_tokenizer(source), changes, dtype, shards, _device(spec.device)
+    )
 
 
-def _write(plan: Plan, folder: Path, hashes: dict[str, str], pace: _Pace) -> Iterator[Event]:
+def _device(wanted: Literal["cpu", "auto"]) -> torch.device:
+    """Where the proofs run: a GPU that has room for one layer, or the CPU."""
+    roomy = torch.cuda.is_available() and torch.cuda.mem_get_info()[0] >= GPU_BYTES
+    return torch.device("cuda" if wanted == "auto" and roomy else "cpu")
+
+
+def _write(plan: Plan, folder: Path, hashes: dict[str, str], pace: Pace) -> Iterator[Event]:
     total = sum(len(shard.tensors) for shard in plan.shards)
     done = 0
     for shard in plan.shards:
@@ -143,7 +140,7 @@ def _write(plan: Plan, folder: Path, hashes: dict[str, str], pace: _Pace) -> Ite
     write_index(folder, plan.shards)
 
 
-def _weigh(plan: Plan, folder: Path, proof: WeightProof, pace: _Pace) -> Iterator[Event]:
+def _weigh(plan: Plan, folder: Path, proof: WeightProof, pace: Pace) -> Iterator[Event]:
     merged = TensorFolder(folder)
     names = weigh(plan.base, merged, plan.changes, plan.dtype, plan.device, proof)
     for done, _ in enumerate(names, 1):
@@ -152,7 +149,7 @@ def _weigh(plan: Plan, folder: Path, proof: WeightProof, pace: _Pace) -> Iterato
 
 
 def _compare(
-    plan: Plan, spec: ExportSpec, folder: Path, found: LogitComparison, pace: _Pace
+    plan: Plan, spec: ExportSpec, folder: Path, found: LogitComparison, pace: Pace
 ) -> Iterator[Event]:
     prompts = [
         chat_prompt_ids(plan.tokenizer, [Message("user", probe)], template=spec.template)
@@ -193,41 +190,3 @@ def _result(
 def _told(result: dict[str, Any]) -> dict[str, Any]:
     """The result without where it lies, which may change."""
     return {key: value for key, value in result.items() if key != "path"}
-
-
-class _Pace:
-    """Asks between steps whether to go on, spaces progress events, and times the phases."""
-
-    def __init__(self, job_id: str, interruption: Interruption) -> None:
-        self._id, self._interruption = job_id, interruption
-        self._phases: list[tuple[str, float]] = []
-        self._told = time.monotonic()
-
-    def phase(self, name: str, text: str) -> Event:
-        self._ask()
-        self._phases.append((name, time.monotonic()))
-        return MessageEvent(self._id, "phase", text, data={"phase": name})
-
-    def say(self, code: str, text: str) -> Event:
-        return MessageEvent(self._id, code, text, level="warn")
-
-    def step(self, done: int, total: int) -> Iterator[Event]:
-        self._ask()
-        now = time.monotonic()
-        if now - self._told >= SECONDS_BETWEEN_PROGRESS or done == total:
-            self._told = now
-            phase = self._phases[-1][0]
-            data = {"phase": phase, "done": done, "total": total}
-            yield MessageEvent(self._id, "progress", f"{phase}: {done} of {total}", data=data)
-
-    def seconds(self) -> dict[str, float]:
-        ends = [begin for _, begin in self._phases[1:]] + [time.monotonic()]
-        return {
-            name: round(end - begin, 3)
-            for (name, begin), end in zip(self._phases, ends, strict=True)
-        }
-
-    def _ask(self) -> None:
-        how = self._interruption()
-        if how is not None:
-            raise Interrupted(how)

@@ -171,6 +171,8 @@ def _is_network_failure(raised: BaseException | None) -> bool:
             "ConnectError",
             "ConnectTimeout",
             "ReadTimeout",
+            "ConnectionError",  # of requests, no kin of Python's own
+            "Timeout",
             "ProxyError",
         ):
             return True
