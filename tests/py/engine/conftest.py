@@ -77,10 +77,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def reference(base: Path) -> Any:
-    """The same model in transformers, fp32."""
+    """The same model in transformers, computed in fp32 on the CPU."""
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+    half = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    return AutoModelForCausalLM.from_pretrained(base, dtype=half).float().eval()
 
 
 @pytest.fixture(scope="session")
