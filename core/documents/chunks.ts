@@ -4,7 +4,8 @@
  * the last sentences of the one before, or the unit and header of the table that it continues.
  */
 import type { Chunk, DocumentText } from "../../contract/document.ts";
-import { flowOf, type FlowPart } from "./flow.ts";
+import { flowOf, type FlowParagraph, type FlowPart, type FlowTable } from "./flow.ts";
+import { parseCell, statedUnit } from "./quantity.ts";
 
 export interface ChunkOptions {
   size: number; // characters, except where one sentence or row alone is longer
@@ -92,20 +93,17 @@ function rowsOf(table: FlowTable): Unit[] {
   const texts = table.rows.map(({ cells }) => cells.map((cell) => cell.text).join(" | "));
   const unit = table.lead.find((text) => statedUnit([text]));
   const named = table.rows.findIndex(({ cells }) => cells.some(({ text }) => parseCell(text)));
-  const header: Unit[] = [];
+  // A header stands above the first number, in at most three rows.
+  const head = [...unit ? [unit] : [], ...named > 0 && named <= 3 ? texts.slice(0, named) : []];
   return table.rows.map(({ page }, at) => {
-    const row = {
+    const place = { from: page, to: page, row: true };
+    const above = at > 0 && at >= named ? head : head.slice(0, unit ? 1 : 0);
+    return {
+      ...place,
       text: texts[at]!.replace(/(?: \| *)+$/, ""),
-      from: page,
-      to: page,
-      row: true,
       closes: at === table.rows.length - 1,
-      header: at === 0 ? [] : [...header],
+      header: above.map((text) => ({ ...place, text, closes: false, header: [] })),
     };
-    // A header stands above the first number, in at most three rows.
-    if (at === 0 && unit) header.push({ ...row, text: unit, header: [] });
-    if (named > 0 && named <= 3 && at < named) header.push({ ...row, header: [] });
-    return row;
   });
 }
 

@@ -29,14 +29,27 @@ Deno.test("a chunk never spans two headings and names the path above it", () => 
   ]);
 });
 
-Deno.test("rows of a table are never cut, and are not repeated", () => {
-  const rows = Array.from({ length: 6 }, (_, at) => [`项目${at}`, `${at}00.00`]);
-  const chunks = chunkDocument(document([{ rows }]), { size: 30, overlap: 20 });
-  deepStrictEqual(
-    chunks.flatMap((chunk) => chunk.text.split("\n")),
-    rows.map((row) => row.join(" | ")),
+Deno.test("rows of a table are never cut; a chunk that goes on repeats unit and header", () => {
+  const rows = Array.from({ length: 4 }, (_, at) => [`项目${at}`, `${at}00.00`]);
+  const chunks = chunkDocument(
+    document(["单位：元", { rows: [["科目", "本期数"], ...rows] }]),
+    { size: 50, overlap: 20 },
   );
-  ok(chunks.length > 1 && chunks.every((chunk) => chunk.text.length <= 30));
+  const head = "单位：元\n科目 | 本期数\n";
+  deepStrictEqual(chunks.map((chunk) => chunk.text), [
+    head + "项目0 | 000.00\n项目1 | 100.00",
+    head + "项目2 | 200.00\n项目3 | 300.00",
+  ]);
+});
+
+Deno.test("empty cells at the end of a row leave no bars, and ticks alone are no chunk", () => {
+  const chunks = chunkDocument(document([
+    { heading: "一、债务重组" },
+    "□适用√不适用",
+    { heading: "二、损益" },
+    { rows: [["债务重组损益", "", ""]] },
+  ]));
+  deepStrictEqual(chunks.map((chunk) => chunk.text), ["债务重组损益"]);
 });
 
 Deno.test("pages from and to are those that the chunk's text stands on", () => {
