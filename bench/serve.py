@@ -160,6 +160,34 @@ def quantile(values: list[float], q: float) -> float:
     return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else 0.0
 
 
+def profile(drive: Drive, count: int, models: list[str], steps: int = 20) -> list[str]:
+    """Where the device's time of a decode step goes: microseconds a step by kernel."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as recording
+
+    drive.streams.clear()
+    for i in range(count):
+        drive.submit(models[i % len(models)], 192, 64)
+    while any(len(s.arrivals) < 4 for s in drive.streams.values()):
+        drive.step()
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    with recording(activities=[ProfilerActivity.CUDA]) as found:
+        for _ in range(steps):
+            drive.step()
+        torch.cuda.synchronize()
+    wall = (time.perf_counter() - began) / steps * 1e6
+    while not all(s.done for s in drive.streams.values()):
+        drive.step()
+    kernels = sorted(found.key_averages(), key=lambda e: -e.device_time_total)
+    total = sum(e.device_time_total for e in kernels) / steps
+    lines = [f"{count} streams: {wall:.0f} us a step of wall time, {total:.0f} us in kernels"]
+    for each in kernels[:14]:
+        spent, calls = each.device_time_total / steps, each.count / steps
+        lines.append(f"{spent:8.0f} us {calls:6.0f} calls  {each.key[:90]}")
+    return lines
+
+
 def write_adapter(folder: Path, config: dict[str, Any], seed: int, device: torch.device) -> Path:
     """A rank-8 adapter on every linear layer, random."""
     from safetensors.torch import save_file
@@ -221,7 +249,7 @@ def say(name: str, result: Any) -> None:
     print(f"{name:34} {json.dumps(result)}", flush=True)
 
 
-def on_gpu(drive: Drive, config: dict[str, Any], scratch: Path) -> None:
+def on_gpu(drive: Drive, config: dict[str, Any], scratch: Path, profiled: bool) -> None:
     weights = sum(
         2 * n for n in (parameters(config) - config["vocab_size"] * config["hidden_size"],)
     )
@@ -245,6 +273,9 @@ def on_gpu(drive: Drive, config: dict[str, Any], scratch: Path) -> None:
             say("64 streams, one adapter", drive.all_at_once(64, names))
     drive.all_at_once(64, names, 16)
     say("64 streams, eight adapters", drive.all_at_once(64, names))
+    if profiled:
+        for count, models in ((1, ["base"]), (64, ["base"]), (64, names)):
+            print(*profile(drive, count, models), sep="\n", flush=True)
     say("peak GB", round(torch.cuda.max_memory_allocated() / 1e9, 1))
 
 
@@ -287,6 +318,7 @@ def main() -> None:
     parser.add_argument("--random", action="store_true")
     parser.add_argument("--no-graphs", action="store_true")
     parser.add_argument("--prefill-tokens", type=int, default=2048)
+    parser.add_argument("--profile", action="store_true", help="kernels of a decode step")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     config = json.loads((asked.model / "config.json").read_text(encoding="utf-8"))
@@ -302,7 +334,7 @@ def main() -> None:
     say("loaded", loaded)
     with tempfile.TemporaryDirectory() as scratch:
         if torch.cuda.is_available():
-            on_gpu(drive, config, Path(scratch))
+            on_gpu(drive, config, Path(scratch), asked.profile)
         else:
             on_cpu(drive, Path(scratch), config)
     if asked.out:
