@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 from bullion.train.llama import LlamaStepper, eager
+from bullion.train.llama.attention import ByRecord, Tiles
 from bullion.train.llama.gradients import AdapterProducts, AdapterTiles
-from bullion.train.llama.stepper import Means
+from bullion.train.llama.means import Means
 
 from .conftest import CPU, gradients, pack, records, separate_passes, spec, tuned, worst
 
@@ -26,6 +27,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float32, torch.bfloat16]
 # The interpreter multiplies the bits of bf16 matrices as if they were integers.
 DOT_DTYPES = [torch.float32, torch.bfloat16 if DEVICE == "cuda" else torch.float16]
+interpreted = pytest.mark.skipif(DEVICE == "cuda", reason="compares with what runs on the CPU")
 T, H, I, V = 7, 48, 88, 300  # noqa: E741
 
 
@@ -122,7 +124,7 @@ def test_swiglu(dtype: torch.dtype, width: int) -> None:
 @pytest.mark.parametrize("again", [True, False])
 def test_swiglu_backward(dtype: torch.dtype, again: bool) -> None:
     agree(
-        "swiglu_backward", wide(T, I, dtype), wide(T, 2 * I, dtype),
+        "swiglu_backward", wide(T, I, dtype), wide(T, 2 * I, dtype), wide(T, 2 * I, dtype),
         wide(T, I, dtype) if again else None,
     )  # fmt: skip
 
@@ -136,16 +138,18 @@ def test_cross_entropy(dtype: torch.dtype, classes: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", DOT_DTYPES)
-@pytest.mark.parametrize(("depth", "rank"), [(40, 16), (300, 32)])
+@pytest.mark.parametrize(("depth", "rank"), [(40, 16), (300, 32), (1000, 16)])
 def test_narrow(dtype: torch.dtype, depth: int, rank: int) -> None:
     torch.manual_seed(0)
     x, weight = wide(T, depth, dtype), wide(rank, depth, dtype).t()
-    for factor in (weight, weight.contiguous()):
+    narrow = adapter_kernels.Narrow(torch.device(DEVICE))
+    for factor in (weight, weight.contiguous(), weight):
         out = wide(T, rank, dtype)
-        adapter_kernels.narrow(x, factor, out)
+        narrow(x, factor, out)
         close(out, (x.float() @ factor.float()).to(dtype))
 
 
+@interpreted
 @pytest.mark.parametrize(
     "targets", [None, ["k_proj", "down_proj"], ["o_proj"]], ids=["all", "k+down", "o"]
 )
@@ -165,11 +169,33 @@ def test_tiles_give_the_gradients_and_copies_of_plain_products(targets: Any) -> 
         close(found[name], expected[name])
 
 
+@interpreted
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
-def test_a_step_of_kernels_is_exact(recompute: Any) -> None:
-    model = tuned(num_hidden_layers=2)
+@pytest.mark.parametrize("attention", [ByRecord, Tiles])
+def test_a_step_of_kernels_is_exact(recompute: Any, attention: Any) -> None:
+    model = tuned(num_hidden_layers=2, head_dim=32)
     _, expected = separate_passes(model, records(4))
-    means = Means(kernels, 64, adapter_kernels.narrow, True)
+    means = Means(kernels, attention, 64, adapter_kernels.Narrow(CPU), True)
     stepper = LlamaStepper(model, spec(), CPU, recompute, means)
     _, found = gradients(stepper, [pack(records(4))])
     assert worst(found, expected) < 1e-5
+
+
+@interpreted
+@pytest.mark.parametrize("lengths", [(70, 3, 130, 64), (1,), (65,)], ids=str)
+@pytest.mark.parametrize(("heads", "kv_heads", "width"), [(4, 2, 32), (3, 1, 64), (2, 2, 32)])
+def test_tiled_attention(lengths: Any, heads: int, kv_heads: int, width: int) -> None:
+    torch.manual_seed(0)
+    tokens, total = sum(lengths), heads + 2 * kv_heads
+    qkv = wide(tokens, total * width, torch.float32).view(tokens, total, width)
+    q, k, v = qkv.split((heads, kv_heads, kv_heads), dim=1)
+    turn = torch.rand(tokens, width // 2) * 6
+    dout = wide(tokens, heads * width, torch.float32).view(tokens, heads, width)
+    results = []
+    for attention in (Tiles(lengths, CPU), ByRecord(lengths, CPU)):
+        out, lse = attention.forward(q, k, v)
+        into = wide(tokens, total * width, torch.float32).view(tokens, total, width)
+        attention.backward(dout, q, k, v, out, lse, turn.cos(), turn.sin(), into)
+        results.append((out, into))
+    for ours, theirs in zip(*results, strict=True):
+        close(ours, theirs)

@@ -1,19 +1,23 @@
 """Causal attention inside each record of a pack, forward and backward.
 
-On CUDA one variable-length flash kernel; on the CPU record by record, because a dense block mask is
-slower there. It owns no buffers and rotates nothing.
+Three ways, chosen by device and head width: Triton kernels made for packs of records, torch's
+variable-length flash kernel, and a call a record (the CPU, where a dense block mask is slower).
+It owns no activations. q and k come rotated; their gradients leave turned back.
 
 Legend: T tokens of the pack; Hq query heads, Hk key heads; D head width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
+from types import ModuleType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from bullion.train.llama import eager
 
 _ops: Any = torch.ops.aten
 
@@ -26,23 +30,84 @@ class Attention(Protocol):
         ...
 
     def backward(
-        self, dout: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The gradients of q, k and v, in their shapes."""
+        self,
+        dout: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        out: Tensor,
+        lse: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        into: Tensor,
+    ) -> None:
+        """into: (T, Hq + 2·Hk, D) = the gradients of q and k before rotation, and of v.
+
+        cos, sin: (T, D/2). dout: (T, Hq, D); heads lie densely in all of them.
+        """
         ...
 
 
-def attention_over(lengths: Sequence[int], device: torch.device) -> Attention:
-    return VariableLength(lengths, device) if device.type == "cuda" else ByRecord(lengths)
+AttentionOver = Callable[[Sequence[int], torch.device], Attention]
+"""Makes the attention of a pack from the lengths of its records."""
+
+
+class Tiles:
+    """attention_kernels.py; work is listed by tiles of a record, see there."""
+
+    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
+        from bullion.train.llama import attention_kernels
+
+        self._kernels = attention_kernels
+        rows = attention_kernels.ROWS
+        tiles = [
+            (end - n, row, n)
+            for n, end in zip(lengths, accumulate(lengths), strict=True)
+            for row in range(0, n, rows)
+        ]
+        by_query = sorted(tiles, key=lambda tile: -tile[1])
+        by_key = sorted(tiles, key=lambda tile: tile[1] - tile[2])
+        both = torch.tensor([by_query, by_key], dtype=torch.int32)  # (2, tiles, 3)
+        if device.type == "cuda":
+            both = both.pin_memory().to(device, non_blocking=True)
+        self._by_query, self._by_key = both
+
+    @staticmethod
+    def fits(width: int) -> bool:
+        """Whether the kernels are made for heads of `width` features."""
+        from bullion.train.llama.attention_kernels import WIDTHS
+
+        return width in WIDTHS
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return self._kernels.forward(q, k, v, self._by_query)
+
+    def backward(
+        self,
+        dout: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        out: Tensor,
+        lse: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        into: Tensor,
+    ) -> None:
+        tiles = self._by_query, self._by_key
+        self._kernels.backward(dout, q, k, v, out, lse, cos, sin, into, *tiles)
 
 
 class VariableLength:
-    """Flash attention with cumulative lengths; bf16 on CUDA."""
+    """Torch's flash attention with cumulative lengths; bf16 on CUDA."""
 
-    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
+    def __init__(
+        self, lengths: Sequence[int], device: torch.device, operations: ModuleType
+    ) -> None:
         ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
         self._ends = ends.pin_memory().to(device, non_blocking=True)
         self._longest = max(lengths)
+        self._operations = operations
         self._state: tuple[Tensor, Tensor] | None = None  # unused without dropout, yet asked for
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,19 +119,29 @@ class VariableLength:
         return out, lse
 
     def backward(
-        self, dout: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self,
+        dout: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        out: Tensor,
+        lse: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        into: Tensor,
+    ) -> None:
         assert self._state is not None
         ends, longest = self._ends, self._longest
-        return _ops._flash_attention_backward(
+        gradients = _ops._flash_attention_backward(
             dout, q, k, v, out, lse, ends, ends, longest, longest, 0.0, True, *self._state
         )
+        self._operations.rotate_back(*gradients, cos, sin, into)
 
 
 class ByRecord:
-    """One flash call a record; key heads are repeated for the query heads that share them."""
+    """One flash call a record on the CPU; key heads are repeated for the query heads sharing them."""
 
-    def __init__(self, lengths: Sequence[int]) -> None:
+    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
         self._spans = [(end - n, end) for n, end in zip(lengths, accumulate(lengths), strict=True)]
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,8 +156,17 @@ class ByRecord:
         return out, lse
 
     def backward(
-        self, dout: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self,
+        dout: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        out: Tensor,
+        lse: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        into: Tensor,
+    ) -> None:
         dq, dk, dv = q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
         heads, kv_heads, width = q.shape[1], k.shape[1], q.shape[2]
         for start, end in self._spans:
@@ -96,10 +180,10 @@ class ByRecord:
                 True,
             )
             dq[start:end] = gradients[0][0].transpose(0, 1)
-            for into, each in ((dk, gradients[1]), (dv, gradients[2])):
-                shared = each.view(kv_heads, heads // kv_heads, n, width).sum(1)
-                into[start:end] = shared.transpose(0, 1)
-        return dq, dk, dv
+            for each, shared in ((dk, gradients[1]), (dv, gradients[2])):
+                summed = shared.view(kv_heads, heads // kv_heads, n, width).sum(1)
+                each[start:end] = summed.transpose(0, 1)
+        eager.rotate_back(dq, dk, dv, cos, sin, into)
 
 
 def _heads_first(q: Tensor, k: Tensor, v: Tensor, start: int, end: int) -> list[Tensor]:

@@ -67,9 +67,7 @@ class Block:
         kept = run.space.layer(self.index if run.for_backward else 0, run.tokens)
         self._until_attention(run, kept, x, delta)
         self._until_mlp(run, kept)
-        run.operations.swiglu(
-            kept["gate_up"][:, : self.gate_up.outputs], kept["act"][:, : self.down.inputs]
-        )
+        run.operations.swiglu(kept["gate_up"], kept["act"][:, : self.down.inputs])
         out = run.space.shared("delta", run.tokens)
         self.down.forward(kept["act"], out, run.drop)
         if not (run.for_backward and run.space.keeps("qkv")):
@@ -89,17 +87,17 @@ class Block:
         d_act = space.shared("d_act", tokens)
         d_down = gradient[:, : width + self.down.rank]
         self.down.backward(d_down, d_act, drop)
-        gate_up, act = kept["gate_up"], kept["act"]
+        d_gate_up, act = space.shared("d_gate_up", tokens), kept["act"]
         act_again = None if space.keeps("act") else act[:, :inner]
-        ops.swiglu_backward(d_act, gate_up[:, : 2 * inner], act_again)
+        ops.swiglu_backward(d_act, kept["gate_up"], d_gate_up[:, : 2 * inner], act_again)
         if act_again is not None and self.down.used:
             self.down.narrow(act[:, :inner], act[:, inner:], drop)
         d_normed = narrow[:, :width]
-        self.gate_up.backward(gate_up, d_normed, drop)
+        self.gate_up.backward(d_gate_up, d_normed, drop)
         normed = kept["normed_mlp"]
         adapters.add(
             Product(self.down, act[:, :inner], act[:, inner:], d_down),
-            Product(self.gate_up, normed[:, :width], normed[:, width:], gate_up),
+            Product(self.gate_up, normed[:, :width], normed[:, width:], d_gate_up),
             drop,
         )
         epsilon = run.shape.norm_epsilon
@@ -111,10 +109,9 @@ class Block:
         d_o = gradient[:, : width + self.o.rank]
         self.o.backward(d_o, d_out, drop)
         q, k, v = self._heads(run, kept["qkv"])
-        gradients = run.attention.backward(d_out.view(q.shape), q, k, v, out, lse)
         d_qkv = space.shared("d_qkv", tokens)
-        heads = d_qkv[:, : self.qkv.outputs].view(tokens, -1, run.shape.head_dim)
-        ops.rotate_back(*gradients, run.cos, run.sin, heads)
+        into = d_qkv[:, : self.qkv.outputs].view(tokens, -1, run.shape.head_dim)
+        run.attention.backward(d_out.view(q.shape), q, k, v, out, lse, run.cos, run.sin, into)
         d_normed = narrow[:, :width]
         self.qkv.backward(d_qkv, d_normed if further else None, drop)
         normed = kept["normed"]
@@ -150,7 +147,7 @@ class Block:
             kept["x"], delta, None, self._norm_mlp, run.shape.norm_epsilon,
             kept["middle"], kept["normed_mlp"][:, :width],
         )  # fmt: skip
-        self.gate_up.forward(kept["normed_mlp"], kept["gate_up"][:, : 2 * run.shape.mlp], run.drop)
+        self.gate_up.forward(kept["normed_mlp"], kept["gate_up"], run.drop)
 
     def _again(self, run: Pass, kept: dict[str, Tensor]) -> None:
         """Compute again what the forward pass did not keep, all but SwiGLU."""

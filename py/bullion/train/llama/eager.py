@@ -91,14 +91,15 @@ def swiglu(gate_up: Tensor, out: Tensor) -> None:
         torch.mul(F.silu(gate), up, out=out)
 
 
-def swiglu_backward(dout: Tensor, gate_up: Tensor, again: Tensor | None) -> None:
-    """gate_up becomes its own gradient; `again`: (T, I) is filled with swiglu(gate_up) first."""
+def swiglu_backward(dout: Tensor, gate_up: Tensor, into: Tensor, again: Tensor | None) -> None:
+    """into: (T, 2·I) = the gradient of gate_up; `again`: (T, I) is filled with swiglu(gate_up)."""
     gate, up = gate_up.chunk(2, dim=-1)
+    d_gate, d_up = into.chunk(2, dim=-1)
     activated = F.silu(gate)
     if again is not None:
         torch.mul(activated, up, out=again)
-    gate.copy_(_ops.silu_backward(dout * up, gate))
-    torch.mul(dout, activated, out=up)
+    torch.mul(dout, activated, out=d_up)
+    _ops.silu_backward.grad_input(dout * up, gate, grad_input=d_gate)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, scale: float, losses: Tensor) -> None:

@@ -126,7 +126,7 @@ def _swiglu(gate_up, out, in_stride, out_stride, width, BLOCK: tl.constexpr):
 
 @triton.jit
 def _swiglu_backward(
-    dout, gate_up, again, dout_stride, in_stride, again_stride, width,
+    dout, gate_up, into, again, dout_stride, in_stride, into_stride, again_stride, width,
     AGAIN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
@@ -142,8 +142,8 @@ def _swiglu_backward(
     if AGAIN:
         tl.store(again + row * again_stride + at, (activated * up).to(narrow), mask=mask)
     d_gate = slope * up * (sigmoid * (1.0 + gate * (1.0 - sigmoid)))
-    tl.store(gate_up + row * in_stride + at, d_gate.to(narrow), mask=mask)
-    tl.store(gate_up + row * in_stride + width + at, (slope * activated).to(narrow), mask=mask)
+    tl.store(into + row * into_stride + at, d_gate.to(narrow), mask=mask)
+    tl.store(into + row * into_stride + width + at, (slope * activated).to(narrow), mask=mask)
 
 
 @triton.jit
@@ -230,13 +230,14 @@ def swiglu(gate_up: Tensor, out: Tensor) -> None:
     )
 
 
-def swiglu_backward(dout: Tensor, gate_up: Tensor, again: Tensor | None) -> None:
-    """gate_up becomes its own gradient; `again`: (T, I) is filled with swiglu(gate_up) first."""
+def swiglu_backward(dout: Tensor, gate_up: Tensor, into: Tensor, again: Tensor | None) -> None:
+    """into: (T, 2·I) = the gradient of gate_up; `again`: (T, I) is filled with swiglu(gate_up)."""
     tokens, width = dout.shape
     block = min(2048, triton.next_power_of_2(width))
-    into = _or(again, dout)
+    filled = _or(again, dout)
     _swiglu_backward[(tokens, triton.cdiv(width, block))](
-        dout, gate_up, into, dout.stride(0), gate_up.stride(0), into.stride(0), width,
+        dout, gate_up, into, filled,
+        dout.stride(0), gate_up.stride(0), into.stride(0), filled.stride(0), width,
         AGAIN=again is not None, BLOCK=block, num_warps=8,
     )  # fmt: skip
 

@@ -48,7 +48,7 @@ def layer_columns(shape: LlamaShape, ranks: RankColumns) -> dict[str, int]:
         "o_rank": ranks.o,
         "middle": shape.hidden,
         "normed_mlp": shape.hidden + ranks.gate_up,
-        "gate_up": 2 * shape.mlp + ranks.gate_up,
+        "gate_up": 2 * shape.mlp,
         "act": shape.mlp + ranks.down,
     }
 
@@ -59,6 +59,7 @@ def shared_columns(shape: LlamaShape, ranks: RankColumns) -> dict[str, int]:
         "delta": shape.hidden,
         "gradient": shape.hidden + max(ranks.o, ranks.down),
         "d_act": shape.mlp,
+        "d_gate_up": 2 * shape.mlp + ranks.gate_up,
         "d_narrow": max(shape.hidden, shape.q_width),
         "d_qkv": shape.qkv_width + ranks.qkv,
         "chosen": shape.hidden,

@@ -6,8 +6,6 @@ the pack while it is still on the host. It owns the fused weights, the flat adap
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,36 +14,16 @@ from torch.nn import Parameter
 
 from bullion.contract.recipe import TrainSpec
 from bullion.data.packing import Pack
-from bullion.train.llama import eager
-from bullion.train.llama.attention import attention_over
 from bullion.train.llama.block import Block, Pass, block_parameters
 from bullion.train.llama.flat import FlatAdapter
 from bullion.train.llama.gradients import AdapterProducts, Adapters, AdapterTiles
-from bullion.train.llama.linear import Dropout, ThinProduct
+from bullion.train.llama.linear import Dropout
 from bullion.train.llama.loss import loss_and_gradient, loss_and_hits, trained_positions
+from bullion.train.llama.means import Means
 from bullion.train.llama.memory import Workspace
 from bullion.train.llama.shape import LlamaShape
 from bullion.train.llama.supported import decoder
 from bullion.train.step import Recompute
-
-
-@dataclass(frozen=True)
-class Means:
-    """What a device runs the step with. `spare`: rows of weights get a multiple of it as spare columns,
-    128 bytes on CUDA, where a product is slower on rows that start elsewhere."""
-
-    operations: ModuleType  # eager, or kernels
-    spare: int
-    thin: ThinProduct | None
-    tiles: bool  # AdapterTiles instead of AdapterProducts
-
-    @classmethod
-    def of(cls, device: torch.device) -> Means:
-        if device.type != "cuda":
-            return cls(eager, 1, None, False)
-        from bullion.train.llama import adapter_kernels, kernels
-
-        return cls(kernels, 64, adapter_kernels.narrow, True)
 
 
 class LlamaStepper:
@@ -62,9 +40,9 @@ class LlamaStepper:
         recompute: Recompute = "none",
         means: Means | None = None,
     ) -> None:
-        means = means or Means.of(device)
         model = decoder(peft_model)
         self.shape = LlamaShape.of(model.config)
+        means = means or Means.of(device, self.shape.head_dim)
         self._device = device
         self._names = [(n, p) for n, p in peft_model.named_parameters() if p.requires_grad]
         self._rotary: Any = model.model.rotary_emb
@@ -74,10 +52,10 @@ class LlamaStepper:
         layers = list(model.model.layers)
         groups = [group for layer in layers for group in block_parameters(layer)]
         self._flat = FlatAdapter(groups, device)
-        self._operations = means.operations
+        self._means = means
         self._blocks = [Block(layer, i, means.spare, means.thin) for i, layer in enumerate(layers)]
         self._adapters: Adapters = AdapterProducts(self._flat)
-        if means.tiles and AdapterTiles.fits(self._blocks[0].groups):
+        if means.tiled_adapters and AdapterTiles.fits(self._blocks[0].groups):
             self._adapters = AdapterTiles(self._flat, device)
         ranks = self._blocks[0].ranks  # of every layer: `obstacle` saw to it
         self._space = Workspace(self.shape, ranks, recompute, self._embedding.dtype, device)
@@ -98,7 +76,12 @@ class LlamaStepper:
         rows, targets = self._on_device(rows), self._on_device(targets)
         chosen, normed = self._last_norm(run, x, delta, rows)
         loss = loss_and_gradient(
-            normed, targets, self._head, 1.0 / trained_tokens, self._space.logits, self._operations
+            normed,
+            targets,
+            self._head,
+            1.0 / trained_tokens,
+            self._space.logits,
+            self._means.operations,
         )
         gradient = self._space.shared("gradient", run.tokens)
         stream = gradient[:, : self.shape.hidden]
@@ -133,8 +116,8 @@ class LlamaStepper:
             tokens=tokens,
             shape=self.shape,
             space=self._space,
-            operations=self._operations,
-            attention=attention_over(pack.lengths, self._device),
+            operations=self._means.operations,
+            attention=self._means.attention(pack.lengths, self._device),
             cos=cos,
             sin=sin,
             drop=drop,
