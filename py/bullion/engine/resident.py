@@ -19,11 +19,11 @@ from bullion.contract.worker import (
     Event,
     FailedEvent,
     GenerateSpec,
-    TextFormat,
     TextPrompt,
 )
 from bullion.data.template import stop_ids
 from bullion.engine.adapters import AdapterSlots, ResidentAdapter
+from bullion.engine.constrain import Grammars
 from bullion.engine.detokenize import TextOutput, TokenBytes
 from bullion.engine.pages import PagePool
 from bullion.engine.prompts import prompt_ids
@@ -73,6 +73,7 @@ class Resident:
         self.scheduler = Scheduler(
             pool, opening.max_running, opening.max_waiting, opening.prefill_tokens
         )
+        self._grammars = Grammars(tokenizer.tokenizer, shape.vocab_size, tokenizer.eos)
         self._runner = runner
         self._requests: dict[str, Request] = {}
         self._choices: dict[Sequence, Choice] = {}
@@ -136,9 +137,12 @@ class Resident:
                 prompt_logprobs=spec.echo and spec.logprobs is not None,
                 choosing=Choosing(spec.sampling, seed, prompt),
             )
-            eos = frozenset() if spec.sampling.ignore_eos else self.tokenizer.eos
+            grammar = self._grammars.grammar(spec.format)
+            sequence.waits_for_token = grammar is not None
+            endless = spec.sampling.ignore_eos and grammar is None
+            eos = frozenset() if endless else self.tokenizer.eos
             output = TextOutput(self.tokenizer.bytes_of, [s for s in spec.sampling.stop if s])
-            choices.append(Choice(sequence, output, eos, echo, self._grammar(spec, sequence)))
+            choices.append(Choice(sequence, output, eos, echo, grammar))
         self.scheduler.add(choice.sequence for choice in choices)
         if adapter:
             adapter.users += 1
@@ -242,12 +246,3 @@ class Resident:
                     f"{self.shape.vocab_size - 1}",
                     "logit_bias",
                 )
-
-    def _grammar(self, spec: GenerateSpec, sequence: Sequence) -> Any:
-        if isinstance(spec.format, TextFormat):
-            return None
-        raise Refusal(
-            "response_format_not_supported",
-            f"response_format {spec.format.type} is not supported by this engine",
-            "response_format",
-        )
