@@ -62,7 +62,6 @@ def run_timed(loop: Any, tokens: list[int], warm: int) -> tuple[float, float, li
 def on_gpu(lengths: Path, count: int) -> None:
     device = torch.device("cuda")
     steps = steps_of_records(lengths, LLAMA_3_8B["vocab_size"])
-    largest = max(tokens_of([s]) for s in steps)
     say("exactness, two layers", compare(steps, device))
     free()
     began = time.perf_counter()
@@ -80,6 +79,7 @@ def on_gpu(lengths: Path, count: int) -> None:
     )
     lines = []
     shape = LlamaShape.of(model.base_model.model.config)
+    biggest = max(steps, key=lambda step: tokens_of([step]))
     for recompute in ("full", "selective", "none"):
         free()
         began = time.perf_counter()
@@ -89,19 +89,20 @@ def on_gpu(lengths: Path, count: int) -> None:
         optimizer = Optimizer(stepper.trainable(), OPTIMIZER)
         loop = packed_loop(stepper, steps[:count], optimizer)
         rate, seconds, first = run_timed(loop, each[:count], 3)
+        list(packed_loop(stepper, [biggest], optimizer))
         peak = torch.cuda.max_memory_allocated() / 1e9
         reserved = torch.cuda.max_memory_reserved() / 1e9
-        guess = estimate(shape, max(each[:count]), recompute) / 1e9  # type: ignore[arg-type]
-        most = estimate(shape, largest, recompute) / 1e9  # type: ignore[arg-type]
+        guess = estimate(shape, tokens_of([biggest]), recompute) / 1e9  # type: ignore[arg-type]
         lines.append(
             f"recompute {recompute:9s} {rate:6.0f} tokens/s ({rate / theirs:.1f} × PEFT), "
-            f"{seconds * 1e3:.1f} ms a step, 10 epochs {10 * EPOCH_TOKENS / rate:.0f} s; "
-            f"{peak:.1f} GB used, {reserved:.1f} reserved, {guess:.1f} estimated "
-            f"({most:.1f} for the largest step, {largest} tokens); built {built:.1f} s, "
+            f"{seconds * 1e3:.1f} ms a step, 10 epochs {10 * EPOCH_TOKENS / rate:.0f} s; with the "
+            f"largest step ({tokens_of([biggest])} tokens) {peak:.1f} GB used, {reserved:.1f} "
+            f"reserved, {guess:.1f} estimated; built {built:.1f} s, "
             f"first steps {', '.join(f'{s:.2f}' for s in first)} s"
         )
         print(lines[-1], flush=True)
         if recompute == "none":
+            say("waiting", [waiting(stepper, steps[4], optimizer)])
             four = steps[3:7]
             wall = seconds * 1e3 * tokens_of(four) / 4 / (sum(each[3:count]) / (count - 3))
             say(
@@ -110,6 +111,24 @@ def on_gpu(lengths: Path, count: int) -> None:
             )
         del stepper, optimizer, loop
     say("ours, packed", lines)
+
+
+def waiting(stepper: Any, step: Any, optimizer: Optimizer) -> str:
+    """Whether a step makes the host wait for the device, and how far ahead the host is."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    began = time.perf_counter()
+    try:
+        list(packed_loop(stepper, [step], optimizer))
+        text = "no synchronisation within a step"
+    except RuntimeError as raised:
+        text = f"a step synchronises: {raised}"
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    host = time.perf_counter() - began
+    torch.cuda.synchronize()
+    whole = time.perf_counter() - began
+    return f"{text}; the host needs {host * 1e3:.0f} ms of the {whole * 1e3:.0f} ms of a step"
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,12 @@ def compare(steps: Sequence[Sequence[Example]], device: torch.device) -> list[st
         for repeat in ("", " again"):
             for _, p in stepper.trainable():
                 p.grad.zero_()
+            began = time.perf_counter()
             value = stepper.accumulate(join(examples), trained).item()
+            if len(lines) == 1:
+                lines.append(
+                    f"first pass of all, kernels compiled: {time.perf_counter() - began:.1f} s"
+                )
             found = {n: p.grad.clone() for n, p in stepper.trainable()}
             results[f"ours, recompute {recompute}{repeat}"] = (found, value)
     model.float()

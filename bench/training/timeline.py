@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 KINDS = (
-    ("attention", r"flash|fmha|_dot_do_o|convert_dq"),
+    ("attention", r"flash|fmha|_dot_do_o|convert_dq|^_forward|^_backward_"),
     ("thin products", r"^_narrow"),
     ("adapter gradients", r"^_gradients"),
     ("adapter copies", r"^_copy"),

@@ -53,7 +53,11 @@ class LlamaStepper:
         groups = [group for layer in layers for group in block_parameters(layer)]
         self._flat = FlatAdapter(groups, device)
         self._means = means
-        self._blocks = [Block(layer, i, means.spare, means.thin) for i, layer in enumerate(layers)]
+        self._blocks: list[Block] = []
+        for index, layer in enumerate(layers):
+            self._blocks.append(Block(layer, index, means.spare, means.thin))
+            if device.type == "cuda":
+                torch.cuda.empty_cache()  # the weights it had before must not be held beside the new
         self._adapters: Adapters = AdapterProducts(self._flat)
         if means.tiled_adapters and AdapterTiles.fits(self._blocks[0].groups):
             self._adapters = AdapterTiles(self._flat, device)
