@@ -6,7 +6,6 @@ It owns the bytes of each token and what of a choice's text may already leave. I
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,8 +50,8 @@ class TokenBytes:
 
 def _writer(tokenizer: Any) -> Any:
     """A function from a vocabulary entry to its bytes, by the tokenizer's decoder."""
-    decoder = json.dumps(json.loads(tokenizer.backend_tokenizer.to_str()).get("decoder"))
-    if "ByteLevel" in decoder:
+    decoder = tokenizer.backend_tokenizer.decoder
+    if decoder is not None and b"ByteLevel" in decoder.__getstate__():  # its JSON
         alphabet = _byte_alphabet()
         return lambda piece: bytes(alphabet[c] for c in piece if c in alphabet)
 
