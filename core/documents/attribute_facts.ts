@@ -2,13 +2,14 @@
  * What the company is or has, and single figures, out of tables of two columns (key, value); the
  * company's shares, contact and officers out of small tables with a header.
  */
-import { type Finding } from "./findings.ts";
+import { evidenceOf, unitOf } from "./cells.ts";
+import type { Finding } from "./findings.ts";
 import type { FlowTable } from "./flow.ts";
 import { rowItem } from "./items.ts";
 import { matrixOf, type MatrixRow } from "./matrix.ts";
 import type { ReportPeriod } from "./periods.ts";
 import { bracketUnit, isMoney, parseCell, statedUnit } from "./quantity.ts";
-import { evidenceOf, unitOf } from "./table_facts.ts";
+
 import { folded } from "./text.ts";
 
 /** The entries of 公司简介 that the disclosure rules name; the company's own prefix is left out. */
@@ -48,6 +49,7 @@ export function* attributeFindings(table: FlowTable, report: ReportPeriod): Gene
         if (column > 0 && owner) yield* entry(row, ofWhom(owner, folded(first)), column);
       }
     } else if (cells.length === 2) yield* keyAndValue(row, stated, report);
+    else if (cells.length % 2 === 0) yield* keysAndValues(row);
   }
 }
 
@@ -72,6 +74,22 @@ function* entry(row: MatrixRow, item: string, column: number): Generator<Finding
   yield { kind: "attribute", period: "", item, value: cell.text, evidence: evidenceOf(row, cell) };
 }
 
+/** 股票简称 | 海川科技 | 股票代码 | 688001: several entries in one row, none of them a figure. */
+function* keysAndValues(row: MatrixRow): Generator<Finding> {
+  const columns = row.cells.map((_, at) => at).filter((at) => row.cells[at] !== row.cells[at - 1]);
+  const keys = columns.filter((_, at) => at % 2 === 0).map((at) => nameOf(row.cells[at]?.text));
+  if (!keys.every((key) => ATTRIBUTE.test(key))) return;
+  for (const [at, key] of keys.entries()) {
+    const next = columns[at * 2 + 1]!;
+    if (!ATTRIBUTE.test(nameOf(row.cells[next]?.text))) yield* entry(row, key, next);
+  }
+}
+
+/** A key without the company that it is said of. */
+function nameOf(label = ""): string {
+  return folded(label).replace(/^(?:公司聘请的|本公司|公司)的?/, "");
+}
+
 function* keyAndValue(
   row: MatrixRow,
   stated: string | undefined,
@@ -79,7 +97,7 @@ function* keyAndValue(
 ): Generator<Finding> {
   const label = row.cells[0]?.text ?? "";
   const cell = row.cells.at(-1);
-  const key = folded(label).replace(/^(?:公司聘请的|本公司|公司)的?/, "");
+  const key = nameOf(label);
   if (ATTRIBUTE.test(key)) {
     yield* entry(row, key, row.cells.length - 1);
     return;

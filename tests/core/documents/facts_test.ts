@@ -199,6 +199,30 @@ Deno.test("a table of products makes items of product and column", () => {
   ]);
 });
 
+Deno.test("in a table of what revenue is made of, a product means its revenue", () => {
+  const made = report("单位：元", {
+    rows: [
+      ["", "2023年金额", "2023年占营业收入比重", "2022年金额", "同比增减"],
+      ["营业收入合计", "300.00", "100%", "200.00", "50.00%"],
+      ["冷冻设备", "210.00", "70%", "200.00", "5.00%"],
+    ],
+  });
+  deepStrictEqual(found(made), [
+    "2023年 营业收入合计 300.00元",
+    "2023年 营业收入合计 增长50.00%",
+    "2023年 冷冻设备营业收入 210.00元",
+    "2023年 冷冻设备营业收入 增长5.00%",
+  ]);
+});
+
+Deno.test("two entries of the profile in one row are both read", () => {
+  const row = ["股票上市交易所", "上海证券交易所", "股票代码", "688001"];
+  deepStrictEqual(found(report({ rows: [row] })), [
+    "股票上市交易所 上海证券交易所",
+    "股票代码 688001",
+  ]);
+});
+
 Deno.test("who the company is comes out of its profile, its own name out of none", () => {
   const made = report({
     rows: [["公司的中文名称", "海川科技股份有限公司"], ["公司的中文简称", "海川科技"], [
