@@ -59,12 +59,14 @@ def prepare(spec: DataSpec, template: str, seed: int, tokenizer: Any) -> Example
     report = truncation(made.train, cutoff)
     if spec.reject_truncated and report:
         raise Refusal("truncated_records", report.text + "; raise it or shorten them", "cutoff_len")
-    if not any(example.trained_tokens for example in made.train):
-        raise Refusal(
-            "nothing_to_train",
-            "Cannot train as no record keeps a token of its answers; raise cutoff_len",
-            "cutoff_len",
-        )
+    for part in (made.train, made.eval):
+        if part and not any(example.trained_tokens for example in part):
+            what = "train" if part is made.train else "evaluate"
+            raise Refusal(
+                "nothing_to_train",
+                f"Cannot {what} as no record keeps a token of its answers; raise cutoff_len",
+                "cutoff_len",
+            )
     if packing:
         packed = [fill_knapsacks(part, cutoff) for part in (made.train, made.eval)]
         return Examples(packed[0], packed[1], report)

@@ -48,7 +48,8 @@ class GeneralStepper:
         if self._noise:
             self.base.get_input_embeddings().register_forward_hook(self._add_noise)
         if recompute != "none":
-            self.base.gradient_checkpointing_enable({"use_reentrant": False})
+            new = getattr(self.base, "activation_checkpointing_enable", None)
+            (new or self.base.gradient_checkpointing_enable)({"use_reentrant": False})
             self.base.enable_input_require_grads()
         self.model.eval()
         self._plain_head = self._head_is_plain()

@@ -6,6 +6,7 @@ stepper's; which records it takes and at what rate is the course's.
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import shutil
@@ -19,6 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from bullion.contract.errors import Refusal
 from bullion.contract.recipe import TrainSpec
 from bullion.contract.worker import (
     CheckpointEvent,
@@ -162,6 +164,8 @@ class Run:
         while self._readings and (wait or self._readings[0].ready()):
             reading = self._readings.popleft()
             losses, norm = reading.read()
+            if not math.isfinite(sum(losses)):
+                raise self._diverged(reading.step)
             self.report.losses(losses)
             seconds, rate, left = self._pace.mark(reading.step)
             self._progress = ProgressEvent(
@@ -179,6 +183,14 @@ class Run:
             )
             self.report.progress(self._progress)
             yield self._progress
+
+    def _diverged(self, step: int) -> Refusal:
+        return Refusal(
+            "diverged",
+            f"Cannot go on after step {step} as the loss is no longer a number; lower "
+            f"learning_rate ({self.spec.optimizer.learning_rate:g}) or lengthen the warm-up",
+            "learning_rate",
+        )
 
     def _evaluate(self, interruption: Interruption | None) -> Iterator[Event]:
         yield from self._arrived(wait=True)

@@ -188,6 +188,16 @@ def test_encoding_shows_ids_labels_and_texts_of_every_record(quick: TrainSpec) -
         list(encode(replace(spec, record=99), "job", lambda: None))
 
 
+def test_a_loss_that_is_no_number_ends_the_job_by_name(quick: TrainSpec) -> None:
+    wild = replace(
+        quick,
+        optimizer=replace(quick.optimizer, name="sgd", learning_rate=1e30, max_grad_norm=0.0),
+    )
+    with pytest.raises(Refusal, match="learning_rate") as refused:
+        run(wild)
+    assert refused.value.code == "diverged"
+
+
 def test_a_data_set_without_a_record_is_refused(tiny: Path, tmp_path: Path) -> None:
     data = write_records(tmp_path / "empty.jsonl", [])
     with pytest.raises(Refusal, match="no record"):
