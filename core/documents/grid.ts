@@ -26,6 +26,7 @@ export interface Grid {
   cells: GridCell[];
 }
 
+const MOST_CELLS = 20_000; // of a table; what is finer is a drawing
 const NEAR = 2.5; // points within which two borders are the same border
 
 /** Every connected set of rules that encloses at least two cells, top to bottom. */
@@ -102,6 +103,7 @@ function toGrid(h: Rule[], v: Rule[]): Grid | undefined {
   const ys = levels([bottom, ...h.map((rule) => rule.y0), top]).reverse();
   const [rows, columns] = [ys.length - 1, xs.length - 1];
   if (rows < 1 || columns < 1 || rows * columns < 2) return undefined;
+  if (rows * columns > MOST_CELLS) return undefined;
 
   const hasBorder = {
     above: (row: number, column: number) => {

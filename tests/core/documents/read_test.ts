@@ -148,6 +148,15 @@ Deno.test("borders drawn as filled slivers, cell by cell, make the same table", 
   deepStrictEqual(table.edges.map(Math.round), [60, 200, 340]);
 });
 
+Deno.test("a drawing of very many lines is no table, and its text stays text", async () => {
+  const across = Array.from({ length: 180 }, (_, at) => 30 + at * 3);
+  const blocks = await blocksOf({
+    lines: ruled(across, across),
+    texts: [[100, 300, "产能分布图"]],
+  });
+  deepStrictEqual(blocks.map(({ kind, text }) => [kind, text]), [["paragraph", "产能分布图"]]);
+});
+
 Deno.test("a merged cell reaches over the columns and rows whose borders are missing", async () => {
   const block = (await blocksOf({
     lines: [
