@@ -166,7 +166,7 @@ export type ServiceSettings =
   & {
     readonly limits: Pick<ServerConfig["limits"], "max_upload_bytes" | "max_records">;
     readonly jobs: Pick<ServerConfig["jobs"], "gpu">;
-    readonly engine: Pick<ServerConfig["engine"], "max_models">;
+    readonly engine: Pick<ServerConfig["engine"], "max_models" | "idle_seconds">;
   };
 
 export interface Doors {

@@ -40,7 +40,11 @@ export async function openService(settings: ServiceSettings, doors: Doors): Prom
     aliases,
     modelscope: settings.hub === "modelscope",
   });
-  const residents = new Residents(doors.engine, settings.engine.max_models);
+  const residents = new Residents(
+    doors.engine,
+    settings.engine.max_models,
+    settings.engine.idle_seconds,
+  );
   const jobs = new JobRoom({
     store,
     planning: {

@@ -31,14 +31,17 @@ const MOST_ADAPTERS = 64;
 export class Residents {
   readonly #engine: EngineDoor;
   readonly #mostBases: number;
+  readonly #idleMs: number | null;
   readonly #residents = new Map<string, Resident>();
   readonly #freed = new Set<() => void>();
   #clock = 0;
   #suspended: string | null = null;
 
-  constructor(engine: EngineDoor, mostBases: number) {
+  /** `idleSeconds`: a model that nobody used for so long is unloaded; null: never. */
+  constructor(engine: EngineDoor, mostBases: number, idleSeconds: number | null = null) {
     this.#engine = engine;
     this.#mostBases = mostBases;
+    this.#idleMs = idleSeconds === null ? null : idleSeconds * 1000;
   }
 
   get suspended(): string | null {
@@ -111,6 +114,7 @@ export class Residents {
       over = true;
       resident.users -= 1;
       resident.lastUse = ++this.#clock;
+      this.#unloadWhenIdle(resident);
       for (const wake of [...this.#freed]) wake();
     };
     try {
@@ -139,6 +143,18 @@ export class Residents {
     if (!oldest) return false;
     await this.#unload(oldest);
     return true;
+  }
+
+  #unloadWhenIdle(resident: Resident): void {
+    if (this.#idleMs === null) return;
+    const { lastUse } = resident;
+    const timer = setTimeout(() => {
+      const isIdle = resident.users === 0 && resident.lastUse === lastUse;
+      if (isIdle && this.#residents.get(resident.name) === resident) {
+        this.#unload([resident]).catch(() => {});
+      }
+    }, this.#idleMs);
+    Deno.unrefTimer(timer);
   }
 
   async #unload(residents: Resident[]): Promise<void> {

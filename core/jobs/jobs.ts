@@ -44,6 +44,7 @@ export class JobRoom implements Jobs {
   readonly #runner: Runner;
   readonly #closing = new AbortController();
   #validation: Promise<void> = Promise.resolve();
+  #reading: { id: string; stop: AbortController } | null = null;
 
   constructor(parts: JobsParts) {
     const { store, trainer, device, grace = GRACE } = parts;
@@ -151,6 +152,7 @@ export class JobRoom implements Jobs {
     if (this.#runner.jobId === id) await this.#runner.stop("cancel");
     else {
       this.#ledger.append(id, { type: "cancelled" });
+      if (this.#reading?.id === id) this.#reading.stop.abort();
       setAside(row.plan, this.#store);
     }
     await this.#ledger.until(id, ({ status }) => hasEnded(status));
@@ -233,8 +235,11 @@ export class JobRoom implements Jobs {
   async #readData(plan: Plan): Promise<void> {
     if (plan.kind === "train") {
       const folder = this.#store.jobFolder(plan.id);
-      const { signal } = this.#closing;
+      const stop = new AbortController();
+      const signal = AbortSignal.any([stop.signal, this.#closing.signal]);
+      this.#reading = { id: plan.id, stop };
       const reports = await convert(plan.sources, folder, this.#parts.maxRecords, signal);
+      this.#reading = null;
       if (hasEnded(this.#state(plan.id).status) || signal.aborted) return;
       for (const { name, report } of reports) announceReport(plan.id, name, report, this.#ledger);
     }

@@ -131,3 +131,12 @@ Deno.test("a lease given back twice counts once", async () => {
   two[Symbol.dispose]();
   await waiting;
 });
+
+Deno.test("a model that nobody used for the time given is unloaded, one in use is not", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 2, 0.02);
+  (await residents.acquire(model("a"), never))[Symbol.dispose]();
+  await residents.acquire(model("b"), never);
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  deepStrictEqual(engine.calls, ["load /m/a", "load /m/b", "unload /m/a"]);
+});

@@ -129,6 +129,15 @@ Deno.test("a process that does not end when cancelled is killed within two secon
   ok(Date.now() - began < 2_000);
 });
 
+Deno.test("a job that is cancelled while its data is read holds up no other", async () => {
+  await using bench = await Bench.open();
+  const first = await bench.train({ output_dir: "a" });
+  equal(first.status, "validating_files");
+  equal((await bench.service.jobs.cancel(first.id)).status, "cancelled");
+  const second = await bench.train({ output_dir: "b" });
+  equal((await bench.trainer.next()).work.id, second.id);
+});
+
 Deno.test("a job that waits is cancelled at once and never started", async () => {
   await using bench = await Bench.open();
   const first = await bench.train({ output_dir: "a" });

@@ -86,3 +86,19 @@ Deno.test("a second ledger over the same rows folds the same state", () => {
   deepStrictEqual(new Ledger(store.jobs).state("a"), ledger.state("a"));
   store.close();
 });
+
+Deno.test("how a job failed is written as soon as a full disk has room again", async () => {
+  using folder = temporaryFolder();
+  const { store, ledger } = ledgerIn(folder.path);
+  const append = store.jobs.append.bind(store.jobs);
+  let refusals = 1;
+  store.jobs.append = (id, body) => {
+    if (refusals-- > 0) throw new Error("disk full");
+    return append(id, body);
+  };
+  const error = { code: "disk_full", message: "m", param: null };
+  await ledger.fail("a", error, () => false);
+  equal(ledger.state("a").error?.code, "disk_full");
+  equal(store.jobs.events("a", 0, 10).length, 3);
+  store.close();
+});

@@ -53,7 +53,7 @@ export class Bench implements AsyncDisposable {
       trust_remote_code: false,
       limits: { max_upload_bytes: 1_000_000, max_records: 1_000 },
       jobs: { gpu },
-      engine: { max_models: 2 },
+      engine: { max_models: 2, idle_seconds: null },
     }, { trainer: this.trainer, engine: this.engine });
   }
 

@@ -101,6 +101,16 @@ Deno.test("a folder in the data folder wins over an alias, and both meanings are
   match(found.also[0]!, /\/elsewhere/);
 });
 
+Deno.test("of a published name and a folder REST takes the name, the command line its folder", () => {
+  using place = new Place();
+  const published = place.trained();
+  const folder = place.folder(join(place.cwd, "saves/one"), "model");
+  equal(place.resolver().resolve("saves/one", rest).adapter, published);
+  const typed = place.resolver().resolve("saves/one", place.commandLine);
+  deepStrictEqual([typed.base.path, typed.adapter], [folder, null]);
+  equal(typed.also.length, 1);
+});
+
 Deno.test("on the command line a path starts where the user typed it", () => {
   using place = new Place();
   const path = place.folder(join(place.cwd, "models/mine"), "model");
