@@ -156,12 +156,12 @@ def publish(partial: Path, final: Path) -> None:
     """Give a complete folder its name, after all of it has reached the disk."""
     for file in partial.rglob("*"):
         if file.is_file():
-            _sync(file)
-    _sync(partial)
+            sync(file)
+    sync(partial)
     if final.exists():
         remove(final)
     os.rename(partial, final)
-    _sync(final.parent)
+    sync(final.parent)
 
 
 def remove(folder: Path) -> None:
@@ -211,7 +211,8 @@ def no_room(raised: BaseException, where: Path) -> Refusal | None:
     )
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, has reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -7,10 +7,6 @@ stepper's; which records it takes and at what rate is the course's.
 from __future__ import annotations
 
 import math
-import os
-import resource
-import shutil
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -38,6 +34,7 @@ from bullion.train import checkpoint as disk
 from bullion.train.evaluate import Best, Evaluation
 from bullion.train.meter import Meter, Pace, Reading
 from bullion.train.optimizer import Optimizer
+from bullion.train.outcome import peak_memory, train_results, write_outcome
 from bullion.train.report import Report
 from bullion.train.resume import Resumed
 from bullion.train.schedule import Course, learning_rate
@@ -271,23 +268,19 @@ class Run:
     def leave(self, tokenizer: Any) -> dict[str, Any]:
         """Write the adapter, the tokenizer and the reports into the output folder; returns the result."""
         epoch = self.course.epoch_after(self._step)
+        evaluated: dict[str, float] = {}
+        if self._evaluated:
+            evaluated = {"eval_loss": self._evaluated.eval_loss, **self._evaluated.metrics}
+        results = train_results(
+            self.model, self.course, self._first, self._step, self._pace, self.report, self.seconds
+        )
         state = self._state(epoch)
-        partial = self.output / "adapter.partial"
+        write_outcome(self.output, self.model, tokenizer, self.spec.model.name)
         try:
-            shutil.rmtree(partial, ignore_errors=True)
-            lora.save_adapter(self.model, partial, self.spec.model.name)
-            tokenizer.save_pretrained(str(partial))
-            for file in sorted(partial.iterdir()):
-                os.replace(file, self.output / file.name)
-            partial.rmdir()
-            results = self._results(epoch)
-            evaluated = {}
-            if self._evaluated:
-                evaluated = {"eval_loss": self._evaluated.eval_loss, **self._evaluated.metrics}
             self.report.finish(results, evaluated, state)
-        except Exception as raised:
-            shutil.rmtree(partial, ignore_errors=True)
+        except OSError as raised:
             raise disk.no_room(raised, self.output) or raised from raised
+        progress = self._progress
         return {
             "adapter": str(self.output),
             "train_loss": results["train_loss"],
@@ -296,9 +289,7 @@ class Run:
             "tokens": self._pace.tokens(self._step),
             "trained_tokens": self._trained_tokens(),
             "train_seconds": round(self.seconds, 3),
-            "tokens_per_second": round(
-                self._progress.tokens_per_second if self._progress else 0, 1
-            ),
+            "tokens_per_second": progress.tokens_per_second if progress else 0.0,
             "peak_memory_gb": round(peak_memory(self.device) / 1e9, 3),
             **evaluated,
         }
@@ -307,28 +298,3 @@ class Run:
         counts = [example.trained_tokens for example in self.examples.train]
         steps = range(1, self._step + 1)
         return sum(counts[i] for step in steps for i in self.course.records_of(step))
-
-    def _results(self, epoch: float) -> dict[str, Any]:
-        seconds = max(self.seconds, 1e-9)
-        parameters = sum(p.numel() for p in self.model.parameters())
-        embedded = self.model.get_base_model().get_input_embeddings().weight.numel()
-        tokens = self._pace.tokens(self._step)
-        taken = range(self._first, self._step + 1)
-        records = sum(len(self.course.records_of(step)) for step in taken)
-        return {
-            "epoch": epoch,
-            "num_input_tokens_seen": tokens,
-            "total_flos": float(6 * tokens * (parameters - embedded)),
-            "train_loss": self.report.loss_sum / max(self.report.steps_seen, 1),
-            "train_runtime": round(seconds, 4),
-            "train_samples_per_second": round(records / seconds, 3),
-            "train_steps_per_second": round(len(taken) / seconds, 3),
-        }
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes at the highest: of the CUDA allocator, or resident in this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
