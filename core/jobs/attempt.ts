@@ -29,7 +29,7 @@ export async function prepareAttempt(plan: Plan, store: Store<Plan>): Promise<At
 /** For the event that queues a job again. */
 export function whereItGoesOn(plan: Plan, store: Store<Plan>): string {
   if (plan.kind === "export") return "an export begins again";
-  const [newest] = store.jobs.checkpoints(plan.id);
+  const [newest] = store.events.checkpoints(plan.id);
   return newest
     ? `it goes on from the checkpoint of step ${newest.step}`
     : "it has no checkpoint and begins from the start";
@@ -64,7 +64,7 @@ function goOnFrom(
   plan: TrainPlan,
   store: Store<Plan>,
 ): { path: string; step: number | null } | null {
-  const own = store.jobs.checkpoints(plan.id).find(({ path }) => isFolder(path));
+  const own = store.events.checkpoints(plan.id).find(({ path }) => isFolder(path));
   if (own) return { path: own.path, step: own.step };
   if (plan.start.checkpoint === null) return null;
   if (isFolder(plan.start.checkpoint)) return { path: plan.start.checkpoint, step: null };

@@ -4,7 +4,7 @@
  * Wires plan, data, queue and runner together. Every rule stands in one of those; here is only the order.
  */
 import type { TrainerDoor } from "../../bridge/doors.ts";
-import { asBullionError, BullionError } from "../../contract/errors.ts";
+import { BullionError } from "../../contract/errors.ts";
 import type { JobKind } from "../../contract/job.ts";
 import type { CheckpointObject, ExportJob, FineTuningJob } from "../../contract/job.ts";
 import type { JobEventObject } from "../../contract/job.ts";
@@ -12,9 +12,8 @@ import type { Page, PageQuery } from "../../contract/page.ts";
 import type { JobRow } from "../store/jobs.ts";
 import type { Store } from "../store/store.ts";
 import type { EncodedRecord, ExportRequest, Jobs, PreviewRequest, TrainRequest } from "../rooms.ts";
-import { announcePlan, announceReport } from "./announce.ts";
+import { announcePlan } from "./announce.ts";
 import { prepareAttempt, whereItGoesOn } from "./attempt.ts";
-import { convert } from "./data.ts";
 import { Ledger } from "./ledger.ts";
 import { hasEnded, type JobState } from "./lifecycle.ts";
 import { type Plan, planExport, planFineTuning, type Planning, planYamlTraining } from "./plan.ts";
@@ -23,6 +22,7 @@ import { preview } from "./preview.ts";
 import { Queue } from "./queue.ts";
 import { setAside, succeed } from "./results.ts";
 import { type Device, Runner } from "./runner.ts";
+import { Validation } from "./validation.ts";
 
 export interface JobsParts {
   store: Store<Plan>;
@@ -43,14 +43,13 @@ export class JobRoom implements Jobs {
   readonly #queue: Queue;
   readonly #runner: Runner;
   readonly #closing = new AbortController();
-  #validation: Promise<void> = Promise.resolve();
-  #reading: { id: string; stop: AbortController } | null = null;
+  readonly #validation: Validation;
 
   constructor(parts: JobsParts) {
     const { store, trainer, device, grace = GRACE } = parts;
     this.#parts = parts;
     this.#store = store;
-    const ledger = this.#ledger = new Ledger(store.jobs);
+    const ledger = this.#ledger = new Ledger(store.events);
     this.#runner = new Runner({
       trainer,
       ledger,
@@ -61,13 +60,20 @@ export class JobRoom implements Jobs {
       setAside: (plan) => setAside(plan, store),
     });
     this.#queue = new Queue(store, ledger, this.#runner);
+    const { maxRecords } = parts;
+    this.#validation = new Validation({
+      store,
+      ledger,
+      maxRecords,
+      onQueued: () => this.#queue.wake(),
+    });
   }
 
   /** After a start: what was under way goes on, and says so. */
   recover(): void {
     for (const { id, plan } of this.#store.jobs.unfinished()) {
       const { status, stopping } = this.#ledger.state(id);
-      if (status === "validating_files") this.#validate(plan);
+      if (status === "validating_files") this.#validation.add(plan);
       if (status === "running" && stopping === "cancel") {
         this.#ledger.append(id, { type: "cancelled" });
       } else if (status === "running" && stopping === "pause") {
@@ -128,7 +134,7 @@ export class JobRoom implements Jobs {
 
   events(id: string, query: PageQuery): Page<JobEventObject> {
     this.#store.jobs.get(id);
-    return this.#store.jobs.eventPage(id, query, jobEvent);
+    return this.#store.events.eventPage(id, query, jobEvent);
   }
 
   async *tail(
@@ -143,7 +149,7 @@ export class JobRoom implements Jobs {
 
   checkpoints(id: string, query: PageQuery): Page<CheckpointObject> {
     const { plan } = this.#store.jobs.get(id, "train");
-    return this.#store.jobs.checkpointPage(id, query, (row) => checkpointObject(row, plan));
+    return this.#store.events.checkpointPage(id, query, (row) => checkpointObject(row, plan));
   }
 
   async cancel(id: string): Promise<FineTuningJob | ExportJob> {
@@ -152,7 +158,7 @@ export class JobRoom implements Jobs {
     if (this.#runner.jobId === id) await this.#runner.stop("cancel");
     else {
       this.#ledger.append(id, { type: "cancelled" });
-      if (this.#reading?.id === id) this.#reading.stop.abort();
+      this.#validation.leave(id);
       setAside(row.plan, this.#store);
     }
     await this.#ledger.until(id, ({ status }) => hasEnded(status));
@@ -185,7 +191,7 @@ export class JobRoom implements Jobs {
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#queue.close();
-    await this.#validation;
+    await this.#validation.close();
   }
 
   /**
@@ -220,31 +226,8 @@ export class JobRoom implements Jobs {
         announcePlan(plan, this.#ledger);
         return row;
       }));
-    this.#validate(plan);
+    this.#validation.add(plan);
     return row;
-  }
-
-  /** Reads the job's data and queues it, or fails it with what is wrong: one job after the other. */
-  #validate(plan: Plan): void {
-    const isOff = () => this.#closing.signal.aborted || hasEnded(this.#state(plan.id).status);
-    this.#validation = this.#validation.then(async () => {
-      if (!isOff()) await this.#readData(plan);
-    }).catch((thrown) => this.#ledger.fail(plan.id, asBullionError(thrown), isOff));
-  }
-
-  async #readData(plan: Plan): Promise<void> {
-    if (plan.kind === "train") {
-      const folder = this.#store.jobFolder(plan.id);
-      const stop = new AbortController();
-      const signal = AbortSignal.any([stop.signal, this.#closing.signal]);
-      this.#reading = { id: plan.id, stop };
-      const reports = await convert(plan.sources, folder, this.#parts.maxRecords, signal);
-      this.#reading = null;
-      if (hasEnded(this.#state(plan.id).status) || signal.aborted) return;
-      for (const { name, report } of reports) announceReport(plan.id, name, report, this.#ledger);
-    }
-    this.#ledger.append(plan.id, { type: "queued", why: "its request and data are valid" });
-    this.#queue.wake();
   }
 
   #showTrain(row: JobRow<Plan>): FineTuningJob {

@@ -6,18 +6,18 @@
  */
 import type { ErrorDetail } from "../../contract/errors.ts";
 import type { JobEvent, JobEventBody } from "../../contract/job.ts";
-import type { JobRows } from "../store/jobs.ts";
+import type { EventRows } from "../store/events.ts";
 import { fold, hasEnded, type JobState, mayFollow, next } from "./lifecycle.ts";
 
 const BATCH = 500;
 const RETRY_MS = 1_000;
 
 export class Ledger {
-  readonly #rows: JobRows<unknown>;
+  readonly #rows: EventRows;
   readonly #states = new Map<string, JobState>();
   readonly #waiting = new Map<string, Set<() => void>>();
 
-  constructor(rows: JobRows<unknown>) {
+  constructor(rows: EventRows) {
     this.#rows = rows;
   }
 

@@ -11,6 +11,7 @@ import type { Origin } from "../models/resolve.ts";
 import { checkpointsIn, lookAt } from "../models/folder.ts";
 import { insideForWriting } from "../store/paths.ts";
 import type { JobRows } from "../store/jobs.ts";
+import type { Store } from "../store/store.ts";
 import type { Resumption } from "../config/specs.ts";
 
 /** The absolute path of an output's name. */
@@ -49,7 +50,7 @@ export interface StartingPoint {
 export function startingPoint(
   wish: Resumption,
   place: string | null,
-  jobs: JobRows<unknown>,
+  store: Store,
   named: (path: string) => string,
 ): StartingPoint {
   if (wish.kind === "fresh") return { checkpoint: null, why: null };
@@ -58,7 +59,7 @@ export function startingPoint(
     if (entryAt(checkpoint) !== "folder") throw noCheckpoint(`${wish.path} is no folder`);
     return { checkpoint, why: `resume_from_checkpoint names ${wish.path}` };
   }
-  const output = place === null ? null : existingOutput(place, jobs);
+  const output = place === null ? null : existingOutput(place, store);
   if (output?.checkpoint) {
     return {
       checkpoint: output.checkpoint,
@@ -84,10 +85,12 @@ interface Output {
 }
 
 /** What the newest job that left anything at this place left; without one, what lies there. */
-function existingOutput(place: string, jobs: JobRows<unknown>): Output | null {
-  for (const job of jobs.at(place)) {
+function existingOutput(place: string, store: Store): Output | null {
+  for (const job of store.jobs.at(place)) {
     if (job.kind !== "train") continue;
-    const checkpoint = jobs.checkpoints(job.id).find(({ path }) => entryAt(path) === "folder");
+    const checkpoint = store.events.checkpoints(job.id).find(({ path }) =>
+      entryAt(path) === "folder"
+    );
     const weights = hasWeights(outputOf(job));
     if (checkpoint || weights) {
       return { whose: `job ${job.id}`, checkpoint: checkpoint?.path ?? null, weights };

@@ -120,7 +120,7 @@ function planTraining(
   const start = startingPoint(
     resumption(keys),
     published?.place ?? null,
-    planning.store.jobs,
+    planning.store,
     (path) => placeToRead(path, origin, planning, "resume_from_checkpoint"),
   );
   return {

@@ -9,7 +9,8 @@ import type {
   JobEventObject,
 } from "../../contract/job.ts";
 import { checkpointId } from "../models/names.ts";
-import type { CheckpointRow, JobRow } from "../store/jobs.ts";
+import type { CheckpointRow } from "../store/events.ts";
+import type { JobRow } from "../store/jobs.ts";
 import type { JobState } from "./lifecycle.ts";
 import type { ExportPlan, Plan, TrainPlan } from "./plan.ts";
 import { modelOf } from "./results.ts";

@@ -47,7 +47,7 @@ export function succeed(
 export function setAside(plan: Plan, store: Store<Plan>): void {
   if (plan.kind !== "train" || plan.published === null) return;
   const { place, name } = plan.published;
-  if (store.jobs.checkpoints(plan.id).length === 0 || !isFree(place)) return;
+  if (store.events.checkpoints(plan.id).length === 0 || !isFree(place)) return;
   try {
     publish(place, plan.output, plan.id);
     store.models.publish({ name, place, target: plan.output, job_id: plan.id });

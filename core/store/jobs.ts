@@ -1,15 +1,14 @@
 /**
- * Rows of jobs: the plan, the append-only events, the checkpoints that still exist.
+ * Rows of jobs: what was planned, and where the result is to be published.
  *
- * A status is not stored: core/jobs/lifecycle folds it from the events. Appending is the only way in
- * which a job changes, and it keeps the table of checkpoints in step, in one transaction.
+ * A row never changes; what happens to a job is in its events (events.ts), from which core/jobs/lifecycle
+ * folds the status.
  */
 import { BullionError } from "../../contract/errors.ts";
-import { newId } from "../../contract/ids.ts";
-import type { JobEvent, JobEventBody, JobKind } from "../../contract/job.ts";
+import type { JobKind } from "../../contract/job.ts";
 import type { Page, PageQuery } from "../../contract/page.ts";
 import type { Database } from "./database.ts";
-import { page, pageOfRows, unknownCursor } from "./page.ts";
+import { pageOfRows } from "./page.ts";
 
 export interface JobRow<P = unknown> {
   id: string;
@@ -19,20 +18,7 @@ export interface JobRow<P = unknown> {
   created_at: number;
 }
 
-export interface CheckpointRow {
-  id: string;
-  job_id: string;
-  step: number;
-  path: string;
-  metrics: Record<string, number>;
-  created_at: number;
-}
-
-type Stored<T, K extends keyof T> = Omit<T, K> & Record<K, string>;
-type StoredEvent = Stored<JobEvent, "body">;
-
-const LIFECYCLE = "('created','queued','started','paused','interrupted','succeeded','failed'," +
-  "'cancelled','stop_requested')";
+type StoredJob<P> = Omit<JobRow<P>, "plan"> & { plan: string };
 
 export class JobRows<P> {
   readonly #database: Database;
@@ -56,7 +42,7 @@ export class JobRows<P> {
 
   find(id: string): JobRow<P> | undefined {
     const sql = "SELECT * FROM jobs WHERE id = ?";
-    const row = this.#database.get<Stored<JobRow<P>, "plan">>(sql, id);
+    const row = this.#database.get<StoredJob<P>>(sql, id);
     return row && parsePlan<P>(row);
   }
 
@@ -72,7 +58,7 @@ export class JobRows<P> {
   }
 
   page<T extends object>(kind: JobKind, query: PageQuery, present: (row: JobRow<P>) => T): Page<T> {
-    return pageOfRows<Stored<JobRow<P>, "plan">, T>(
+    return pageOfRows<StoredJob<P>, T>(
       this.#database,
       { table: "jobs", cursor: "id", where: "kind = ?", values: [kind] },
       query,
@@ -82,7 +68,7 @@ export class JobRows<P> {
 
   /** Jobs that have not ended, oldest first. */
   unfinished(): JobRow<P>[] {
-    return this.#database.all<Stored<JobRow<P>, "plan">>(
+    return this.#database.all<StoredJob<P>>(
       `SELECT * FROM jobs WHERE NOT EXISTS (SELECT 1 FROM events WHERE job_id = jobs.id
          AND type IN ('succeeded', 'failed', 'cancelled')) ORDER BY rowid`,
     ).map(parsePlan<P>);
@@ -90,133 +76,13 @@ export class JobRows<P> {
 
   /** Every job that was to be published at `place`, newest first. */
   at(place: string): JobRow<P>[] {
-    return this.#database.all<Stored<JobRow<P>, "plan">>(
+    return this.#database.all<StoredJob<P>>(
       "SELECT * FROM jobs WHERE place = ? ORDER BY rowid DESC",
       place,
     ).map(parsePlan<P>);
   }
-
-  /** Appends one event. Returns it with its sequence number. */
-  append(jobId: string, body: JobEventBody): JobEvent {
-    return this.#database.transaction(() => {
-      const { last } = this.#database.get<{ last: number }>(
-        "SELECT COALESCE(MAX(sequence), 0) AS last FROM events WHERE job_id = ?",
-        jobId,
-      )!;
-      const id = newId("event");
-      const event = { job_id: jobId, sequence: last + 1, id, created_at: Date.now() / 1000, body };
-      this.#database.run(
-        "INSERT INTO events (job_id, sequence, id, type, body, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-        jobId,
-        event.sequence,
-        id,
-        body.type,
-        JSON.stringify(body),
-        event.created_at,
-      );
-      this.#follow(jobId, body, event.created_at);
-      return event;
-    });
-  }
-
-  events(jobId: string, afterSequence: number, limit: number): JobEvent[] {
-    return this.#database.all<StoredEvent>(
-      "SELECT * FROM events WHERE job_id = ? AND sequence > ? ORDER BY sequence LIMIT ?",
-      jobId,
-      afterSequence,
-      limit,
-    ).map(parseBody);
-  }
-
-  /** What the status is folded from, and the newest progress; the rest only tells. */
-  lifecycle(jobId: string): JobEvent[] {
-    return this.#database.all<StoredEvent>(
-      `SELECT * FROM events WHERE job_id = ?1 AND (type IN ${LIFECYCLE} OR sequence =
-         (SELECT MAX(sequence) FROM events WHERE job_id = ?1 AND type = 'progress'))
-       ORDER BY sequence`,
-      jobId,
-    ).map(parseBody);
-  }
-
-  /** Events as OpenAI lists them: newest first. */
-  eventPage<T extends object>(id: string, query: PageQuery, present: (e: JobEvent) => T): Page<T> {
-    const limit = query.limit ?? 20;
-    const ascending = query.order === "asc";
-    let cursor = ascending ? 0 : Number.MAX_SAFE_INTEGER;
-    if (query.after !== undefined) {
-      const row = this.#database.get<{ sequence: number }>(
-        "SELECT sequence FROM events WHERE job_id = ? AND id = ?",
-        id,
-        query.after,
-      );
-      if (!row) throw unknownCursor(query.after);
-      cursor = row.sequence;
-    }
-    const [sign, direction] = ascending ? [">", "ASC"] : ["<", "DESC"];
-    const rows = this.#database.all<StoredEvent>(
-      `SELECT * FROM events WHERE job_id = ? AND sequence ${sign} ?
-       ORDER BY sequence ${direction} LIMIT ?`,
-      id,
-      cursor,
-      limit + 1,
-    );
-    return page(rows.slice(0, limit).map((row) => present(parseBody(row))), rows.length > limit);
-  }
-
-  checkpointPage<T extends object>(
-    id: string,
-    query: PageQuery,
-    present: (row: CheckpointRow) => T,
-  ): Page<T> {
-    return pageOfRows<Stored<CheckpointRow, "metrics">, T>(
-      this.#database,
-      { table: "checkpoints", cursor: "id", where: "job_id = ?", values: [id] },
-      query,
-      (row) => present(parseMetrics(row)),
-    );
-  }
-
-  /** Checkpoints that have not been removed, newest step first. */
-  checkpoints(jobId: string): CheckpointRow[] {
-    return this.#database.all<Stored<CheckpointRow, "metrics">>(
-      "SELECT * FROM checkpoints WHERE job_id = ? ORDER BY step DESC",
-      jobId,
-    ).map(parseMetrics);
-  }
-
-  #follow(jobId: string, body: JobEventBody, created_at: number): void {
-    if (body.type === "checkpoint") {
-      this.#database.run(
-        `INSERT INTO checkpoints (id, job_id, step, path, metrics, created_at)
-         VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (job_id, step)
-         DO UPDATE SET path = excluded.path, metrics = excluded.metrics`,
-        newId("checkpoint"),
-        jobId,
-        body.step,
-        body.path,
-        JSON.stringify({ step: body.step, epoch: body.epoch, ...body.metrics }),
-        created_at,
-      );
-    }
-    if (body.type === "checkpoint_removed") {
-      this.#database.run(
-        "DELETE FROM checkpoints WHERE job_id = ? AND step = ?",
-        jobId,
-        body.step,
-      );
-    }
-  }
 }
 
-function parsePlan<P>(row: Stored<JobRow<P>, "plan">): JobRow<P> {
+function parsePlan<P>(row: StoredJob<P>): JobRow<P> {
   return { ...row, plan: JSON.parse(row.plan) };
-}
-
-function parseBody(row: StoredEvent): JobEvent {
-  const { job_id, sequence, id, created_at } = row;
-  return { job_id, sequence, id, created_at, body: JSON.parse(row.body) };
-}
-
-function parseMetrics(row: Stored<CheckpointRow, "metrics">): CheckpointRow {
-  return { ...row, metrics: JSON.parse(row.metrics) };
 }

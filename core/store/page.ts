@@ -6,7 +6,7 @@ import { BullionError } from "../../contract/errors.ts";
 import type { Page, PageQuery } from "../../contract/page.ts";
 import type { Database } from "./database.ts";
 
-const USUAL_LIMIT = 20;
+export const USUAL_LIMIT = 20;
 
 export interface Listing {
   table: "files" | "datasets" | "documents" | "jobs" | "checkpoints" | "models";

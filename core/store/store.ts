@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import { Blobs } from "./blobs.ts";
 import { Database } from "./database.ts";
+import { EventRows } from "./events.ts";
 import { JobRows } from "./jobs.ts";
 import { FolderLock } from "./lock.ts";
 import { ModelRows } from "./models.ts";
@@ -19,6 +20,7 @@ export class Store<P = unknown> {
   readonly datasets: UploadRows<"datasets">;
   readonly documents: UploadRows<"documents">;
   readonly jobs: JobRows<P>;
+  readonly events: EventRows;
   readonly models: ModelRows;
   readonly #lock: FolderLock;
   readonly #database: Database;
@@ -32,6 +34,7 @@ export class Store<P = unknown> {
     this.datasets = new UploadRows(database, "datasets");
     this.documents = new UploadRows(database, "documents");
     this.jobs = new JobRows<P>(database);
+    this.events = new EventRows(database);
     this.models = new ModelRows(database);
   }
 

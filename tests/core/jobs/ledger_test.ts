@@ -8,7 +8,7 @@ import { temporaryFolder } from "../folder.ts";
 function ledgerIn(folder: string) {
   const store = Store.open(folder, null);
   store.jobs.insert({ id: "a", kind: "train", plan: {}, place: null });
-  const ledger = new Ledger(store.jobs);
+  const ledger = new Ledger(store.events);
   ledger.append("a", { type: "created", kind: "train" });
   ledger.append("a", { type: "queued", why: "" });
   return { store, ledger };
@@ -74,7 +74,7 @@ Deno.test("an event that may not follow is a fault of the program, not a row", (
   using folder = temporaryFolder();
   const { store, ledger } = ledgerIn(folder.path);
   throws(() => ledger.append("a", { type: "succeeded", model: "m", result: {} }), /queued/);
-  equal(store.jobs.events("a", 0, 10).length, 2);
+  equal(store.events.events("a", 0, 10).length, 2);
   store.close();
 });
 
@@ -83,22 +83,22 @@ Deno.test("a second ledger over the same rows folds the same state", () => {
   const { store, ledger } = ledgerIn(folder.path);
   ledger.append("a", { type: "started", attempt: 1, resume_from: null, resume_step: null });
   ledger.append("a", { type: "stop_requested", how: "pause" });
-  deepStrictEqual(new Ledger(store.jobs).state("a"), ledger.state("a"));
+  deepStrictEqual(new Ledger(store.events).state("a"), ledger.state("a"));
   store.close();
 });
 
 Deno.test("how a job failed is written as soon as a full disk has room again", async () => {
   using folder = temporaryFolder();
   const { store, ledger } = ledgerIn(folder.path);
-  const append = store.jobs.append.bind(store.jobs);
+  const append = store.events.append.bind(store.events);
   let refusals = 1;
-  store.jobs.append = (id, body) => {
+  store.events.append = (id, body) => {
     if (refusals-- > 0) throw new Error("disk full");
     return append(id, body);
   };
   const error = { code: "disk_full", message: "m", param: null };
   await ledger.fail("a", error, () => false);
   equal(ledger.state("a").error?.code, "disk_full");
-  equal(store.jobs.events("a", 0, 10).length, 3);
+  equal(store.events.events("a", 0, 10).length, 3);
   store.close();
 });

@@ -55,7 +55,7 @@ class Place implements Disposable {
     this.folder(join(path, "checkpoint-5"), "adapter");
     this.store.jobs.insert({ id: JOB, kind: "train", plan: {}, place: null });
     const checkpoint = join(path, "checkpoint-5");
-    this.store.jobs.append(JOB, {
+    this.store.events.append(JOB, {
       type: "checkpoint",
       step: 5,
       epoch: 1,

@@ -15,9 +15,9 @@ Deno.test("events are numbered from 1 within their job, without gaps", () => {
   using folder = temporaryFolder();
   const store = Store.open(folder.path, null);
   for (const id of ["a", "b"]) store.jobs.insert({ id, kind: "train", plan: {}, place: null });
-  for (const id of ["a", "b", "a", "a", "b"]) store.jobs.append(id, message(id));
-  deepStrictEqual(store.jobs.events("a", 0, 10).map(({ sequence }) => sequence), [1, 2, 3]);
-  deepStrictEqual(store.jobs.events("b", 1, 10).map(({ sequence }) => sequence), [2]);
+  for (const id of ["a", "b", "a", "a", "b"]) store.events.append(id, message(id));
+  deepStrictEqual(store.events.events("a", 0, 10).map(({ sequence }) => sequence), [1, 2, 3]);
+  deepStrictEqual(store.events.events("b", 1, 10).map(({ sequence }) => sequence), [2]);
   store.close();
 });
 
@@ -25,7 +25,7 @@ Deno.test("an event can be neither changed nor removed", () => {
   using folder = temporaryFolder();
   const store = Store.open(folder.path, null);
   store.jobs.insert({ id: "a", kind: "train", plan: {}, place: null });
-  store.jobs.append("a", message("x"));
+  store.events.append("a", message("x"));
   store.close();
   const database = new DatabaseSync(join(folder.path, "bullion.db"));
   throws(() => database.exec("UPDATE events SET type = 'queued'"), /append-only/);
@@ -38,10 +38,16 @@ Deno.test("a removed checkpoint is no longer listed, a written one stands once",
   const store = Store.open(folder.path, null);
   store.jobs.insert({ id: "a", kind: "train", plan: {}, place: null });
   const checkpoint = (step: number) =>
-    store.jobs.append("a", { type: "checkpoint", step, epoch: 1, path: `/c/${step}`, metrics: {} });
+    store.events.append("a", {
+      type: "checkpoint",
+      step,
+      epoch: 1,
+      path: `/c/${step}`,
+      metrics: {},
+    });
   [10, 20, 20, 30].forEach(checkpoint);
-  store.jobs.append("a", { type: "checkpoint_removed", step: 10, path: "/c/10" });
-  deepStrictEqual(store.jobs.checkpoints("a").map(({ step }) => step), [30, 20]);
+  store.events.append("a", { type: "checkpoint_removed", step: 10, path: "/c/10" });
+  deepStrictEqual(store.events.checkpoints("a").map(({ step }) => step), [30, 20]);
   store.close();
 });
 
