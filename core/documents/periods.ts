@@ -43,22 +43,26 @@ const AMOUNT = "(?:金额|数|发生额|余额|数额|累计数)?";
 const NAMED: [RegExp, keyof Omit<ReportPeriod, "year">][] = [
   [new RegExp(`^(?:本期|本年度?|本报告期|报告期|当期|本期发生)${AMOUNT}$`), "span"],
   [new RegExp(`^(?:上年同期|上期|上年度?|去年同期|上期发生|上年同期发生)${AMOUNT}$`), "spanBefore"],
-  [new RegExp(`^(?:本期期末|本期末|期末|本年末|年末|报告期末)${AMOUNT}$`), "end"],
-  [new RegExp(`^(?:上期期末|上期末|期初|年初|上年末|上年年末|本期期初)${AMOUNT}$`), "endBefore"],
+  [new RegExp(`^(?:本期期末|本期末|期末|本年末|年末|本?报告期末)${AMOUNT}$`), "end"],
+  [new RegExp(`^(?:上期期末|上期末|期初|年初|上年度?末|上年年末|本期期初)${AMOUNT}$`), "endBefore"],
 ];
 const QUARTER = /^(?:(20\d{2})年)?(第[一二三四]季度)(?:\(.*\))?$/;
 const YEAR = new RegExp(`^(20\\d{2})年(?:度|1[-—~至]12月)?${AMOUNT}$`);
+const HALF = new RegExp(`^(20\\d{2})年(?:上半年|半年度|1[-—~至]6月)${AMOUNT}$`);
 const YEAR_END = new RegExp(`^(20\\d{2})(?:年末|年12月31日|[-./]12[-./]31)${AMOUNT}$`);
 
 /** The period that a column's header names; undefined when it names none. */
 export function columnPeriod(header: string, report: ReportPeriod): string | undefined {
-  const text = folded(header).replace(/\((?:元|万元|千元|人民币元|经审计|已审计)\)/g, "");
+  const remark = /\((?:元|万元|千元|人民币元|经审计|已审计|未经审计|1[-—~至](?:6|12)月份?)\)/g;
+  const text = folded(header).replace(remark, "");
   const named = NAMED.find(([pattern]) => pattern.test(text));
   if (named) return report[named[1]];
   const quarter = QUARTER.exec(text);
   if (quarter) return `${quarter[1] ?? report.year}年${quarter[2]}`;
   const end = YEAR_END.exec(text);
   if (end) return `${end[1]}年末`;
+  const half = HALF.exec(text);
+  if (half) return `${half[1]}年上半年`;
   const year = YEAR.exec(text);
   return year ? `${year[1]}年` : undefined;
 }

@@ -275,6 +275,28 @@ Deno.test("a value whose digits are broken over two pages is left out", () => {
   deepStrictEqual(found(made), []);
 });
 
+Deno.test("a half-year report speaks of the half year and of its end", () => {
+  const made = document(["公司简称：海川科技 2023年半年度报告"], [
+    "单位：元",
+    {
+      rows: [
+        ["主要会计数据", "本报告期（1-6月）", "上年同期", "本报告期比上年同期增减（%）"],
+        ["营业收入", "300.00", "200.00", "50.00"],
+        ["", "本报告期末", "上年度末", "本报告期末比上年度末增减（%）"],
+        ["总资产", "900.00", "600.00", "50.00"],
+      ],
+    },
+    { rows: [["项目", "2023年1-6月", "2022年1-6月"], ["每股收益（元/股）", "0.31", "0.20"]] },
+  ]);
+  deepStrictEqual(found(made), [
+    "2023年上半年 营业收入 300.00元",
+    "2023年上半年 营业收入 增长50.00%",
+    "2023年6月末 总资产 900.00元",
+    "2023年6月末 总资产 增长50.00%",
+    "2023年上半年 每股收益 0.31元/股",
+  ]);
+});
+
 Deno.test("a limit keeps the first facts of the report", () => {
   const made = report("单位：元", {
     rows: [HEADER.slice(0, 3), ["营业收入", "3.00", "2.00"], ["营业成本", "2.00", "1.00"]],
