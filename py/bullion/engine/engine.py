@@ -6,7 +6,9 @@ It owns which bases are resident and which names lead to them. No thread, no HTT
 
 from __future__ import annotations
 
+import sys
 import time
+import traceback
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -113,9 +115,10 @@ class Engine:
             try:
                 self._outbox += resident.step()
             except Exception as raised:
+                traceback.print_exception(raised, file=sys.stderr)
                 self._outbox += resident.fail(raised)
-                if not isinstance(raised, (Refusal, torch.OutOfMemoryError)):
-                    raise
+                if isinstance(raised, torch.AcceleratorError):
+                    raise  # nothing on this device works any more: the process has to go
         self._finish_leaving()
         events, self._outbox = self._outbox, []
         return events

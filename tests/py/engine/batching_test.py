@@ -198,6 +198,26 @@ def test_a_request_for_a_model_that_is_not_loaded_is_refused(serving: Serving) -
     assert serving.failed["a"].error.code == "model_not_loaded"
 
 
+def test_a_fault_ends_the_streams_with_an_error_and_the_next_request_is_served(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = serving.text(generate("before", [0, 5, 6]))
+    for i in range(3):
+        serving.engine.submit(generate(f"r{i}", [0, 5, 6], max_tokens=50))
+    serving.step()
+    with monkeypatch.context() as broken:
+
+        def fail(*_: object) -> None:
+            raise RuntimeError("no memory for this")
+
+        broken.setattr("bullion.engine.scheduler.Scheduler.plan", fail)
+        serving.step()
+    assert {event.error.code for event in serving.failed.values()} == {"internal_error"}
+    assert len(serving.failed) == 3
+    assert serving.engine.status()["kv_pages_used"] == 0
+    assert serving.text(generate("after", [0, 5, 6])) == expected
+
+
 def _load(serving: Serving, adapter: Path) -> object:
     from bullion.contract.recipe import BaseModel
     from bullion.contract.worker import Load, ServedModel
