@@ -74,7 +74,7 @@ export class Resolver {
     const own = parseOwnName(name);
     if (!own) return null;
     if (own.step !== null) {
-      const checkpoint = this.#parts.store.jobs.checkpoints(own.job).find(({ step }) =>
+      const checkpoint = this.#parts.store.events.checkpoints(own.job).find(({ step }) =>
         step === own.step
       );
       const base = this.#parts.baseOfJob(own.job);
