@@ -4,7 +4,7 @@
 ones: Noto Sans SC (SIL OFL; npm @expo-google-fonts/noto-sans-sc, NotoSansSC_400Regular.ttf, the one
 of the committed sample), WenQuanYi Micro Hei (Apache-2.0; Debian fonts-wqy-microhei) and AR PL
 SungtiL GB (Arphic licence; Debian fonts-arphic-gbsn00lp). Without it the report names STSong-Light
-and embeds nothing. Needs reportlab (py/requirements-dev.txt).
+and embeds nothing (then --out must be given). Needs reportlab (py/requirements-dev.txt).
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="0 is the committed sample")
     parser.add_argument("--company", help="full name of the company, instead of a drawn one")
     chosen = parser.parse_args(arguments)
+
+    if chosen.font is None and chosen.out == DEFAULT_OUT:
+        parser.error("--font is needed for the committed sample, which embeds it; or give --out")
 
     from bullion.sample_report.typeset import typeset  # the one that needs reportlab
 

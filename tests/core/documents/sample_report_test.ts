@@ -39,7 +39,8 @@ function ungrounded(facts: Fact[], { pages }: DocumentText): Fact[] {
 
 const told = (facts: Fact[]) => facts.map(({ period, item, value }) => `${period}${item}=${value}`);
 
-Deno.test("the sample report has 8 pages or more, fits in 400 KB and names its company", () => {
+Deno.test("the sample report embeds its font, has 8 pages or more and names its company", () => {
+  ok(new TextDecoder("latin1").decode(committed).includes("/FontFile2"));
   ok(sample.pages.length >= 8);
   ok(committed.length < 400_000);
   const { facts } = extractFacts(sample);

@@ -6,6 +6,7 @@ import re
 from random import Random
 
 import pytest
+from bullion.sample_report.__main__ import main
 from bullion.sample_report.blocks import Heading, Paragraph, Report, Table
 from bullion.sample_report.figures import Figures, total
 from bullion.sample_report.report import compose, draw_report
@@ -153,3 +154,11 @@ def test_the_same_report_is_the_same_file() -> None:
     first = typeset(report, blocks, None)
     assert first == typeset(report, blocks, None)
     assert first.startswith(b"%PDF-") and len(first) < 400_000
+
+
+def test_the_committed_sample_is_never_written_without_its_font(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main([])
+    assert "--font is needed" in capsys.readouterr().err
