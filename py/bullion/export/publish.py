@@ -47,8 +47,7 @@ def publishing(target: Path, job_id: str) -> Iterator[Path]:
     disk_full.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for stale in target.parent.glob(f".{target.name}.*.partial"):
-        shutil.rmtree(stale, ignore_errors=True)
+    _tidy(target)
     partial = target.parent / f".{target.name}.{Path(job_id).name}.partial"
     partial.mkdir()
     try:
@@ -71,6 +70,17 @@ def publishing(target: Path, job_id: str) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _tidy(target: Path) -> None:
+    """What a killed process left: an unfinished folder goes, a moved older export comes back."""
+    for stale in target.parent.glob(f".{target.name}.*.partial"):
+        shutil.rmtree(stale, ignore_errors=True)
+    for older in target.parent.glob(f".{target.name}.*.older"):
+        if target.exists():
+            shutil.rmtree(older, ignore_errors=True)
+        else:
+            older.rename(target)
 
 
 def _sync(folder: Path) -> None:

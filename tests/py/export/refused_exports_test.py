@@ -126,6 +126,36 @@ def test_an_older_export_is_replaced_as_a_whole(
     assert left_behind(spec_of(small_base)) == [target]
 
 
+def test_an_older_export_comes_back_when_the_new_one_cannot_take_its_name(
+    small_base: Path, adapter: Path, spec_of: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(small_base, adapter)
+    list(export(spec, "job-0", lambda: None))
+    rename = Path.rename
+
+    def fails(self: Path, target: Path) -> Path:
+        if self.name.endswith(".partial"):
+            raise OSError(errno.EIO, "the disk went away")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(OSError, match="went away"):
+        list(export(spec, "job-1", lambda: None))
+    assert left_behind(spec) == [Path(spec.export_dir)]
+
+
+def test_an_older_export_comes_back_after_a_process_died_between_two_renames(
+    small_base: Path, adapter: Path, spec_of: Build
+) -> None:
+    spec = spec_of(small_base, adapter)
+    target = Path(spec.export_dir)
+    list(export(spec, "job-0", lambda: None))
+    target.rename(target.parent / f".{target.name}.job-1.older")
+    running = export(spec, "job-2", lambda: "cancel" if target.exists() else None)
+    assert [event.type for event in running][-1] == "stopped"
+    assert left_behind(spec) == [target]
+
+
 def test_a_folder_with_a_strangers_files_is_left_alone(
     small_base: Path, adapter: Path, spec_of: Build
 ) -> None:
