@@ -9,8 +9,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { BullionError } from "../../contract/errors.ts";
 import type { Origin } from "../models/resolve.ts";
 import { checkpointsIn, lookAt } from "../models/folder.ts";
-import { insideForWriting } from "../store/paths.ts";
-import type { JobRows } from "../store/jobs.ts";
+import { insideForWriting, isBelow } from "../store/paths.ts";
 import type { Store } from "../store/store.ts";
 import type { Resumption } from "../config/specs.ts";
 
@@ -28,16 +27,35 @@ export function placeOf(folder: string, name: string, origin: Origin, param: str
   return place;
 }
 
-/** Throws `output_name_in_use` while a job that has not ended holds the place. */
-export function assertFree(jobs: JobRows<unknown>, place: string, name: string, param: string) {
-  const holder = jobs.unfinished().find((job) => job.place === place);
-  if (!holder) return;
-  throw new BullionError(
-    "output_name_in_use",
-    `Cannot start a job with ${param} "${name}" as job ${holder.id} writes there and has not ended: ` +
-      `wait for it, cancel it, or choose another ${param}`,
-    { param },
+/**
+ * Throws `output_name_in_use` while a job that has not ended holds the place, and
+ * `output_name_nested` for a place within or around another one: they would overwrite each other.
+ */
+export function assertFree(store: Store, place: string, name: string, param: string): void {
+  const holder = store.jobs.unfinished().find((job) =>
+    job.place !== null && meet(job.place, place)
   );
+  if (holder) {
+    throw new BullionError(
+      "output_name_in_use",
+      `Cannot start a job with ${param} "${name}" as job ${holder.id} writes there and has not ` +
+        `ended: wait for it, cancel it, or choose another ${param}`,
+      { param },
+    );
+  }
+  const other = store.models.names().find((row) => row.place !== place && meet(row.place, place));
+  if (other) {
+    throw new BullionError(
+      "output_name_nested",
+      `Cannot write to "${name}" as "${other.name}" is published there: ` +
+        `choose a ${param} that is neither within nor around it`,
+      { param },
+    );
+  }
+}
+
+function meet(one: string, other: string): boolean {
+  return isBelow(one, other) || isBelow(other, one);
 }
 
 /** From where a new job goes on. `why` is null when there was nothing to decide. */

@@ -190,7 +190,7 @@ function publishedAs(
 ): Common["published"] {
   if (name === null) return null;
   const place = placeOf(store.folder, name, origin, param);
-  assertFree(store.jobs, place, name, param);
+  assertFree(store, place, name, param);
   return { name: name.replace(/\/+$/, ""), place };
 }
 

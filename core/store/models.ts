@@ -88,6 +88,10 @@ export class ModelRows {
     return this.#database.get<NameRow>("SELECT * FROM names WHERE name = ?", name);
   }
 
+  names(): NameRow[] {
+    return this.#database.all<NameRow>("SELECT * FROM names ORDER BY name");
+  }
+
   namesOf(jobId: string): NameRow[] {
     return this.#database.all<NameRow>("SELECT * FROM names WHERE job_id = ? ORDER BY name", jobId);
   }

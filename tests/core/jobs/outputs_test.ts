@@ -24,6 +24,17 @@ Deno.test("a second unfinished job with the same output folder is refused and na
   });
 });
 
+for (const output_dir of ["saves", "saves/one/deeper"]) {
+  Deno.test(`an output at ${output_dir} beside one at saves/one is refused, before and after`, async () => {
+    await using bench = await Bench.open();
+    const { id } = await bench.train();
+    await rejects(bench.train({ output_dir }), { code: "output_name_in_use" });
+    (await bench.trainer.next()).finish();
+    await bench.until(id, "succeeded");
+    await rejects(bench.train({ output_dir }), { code: "output_name_nested" });
+  });
+}
+
 Deno.test("an output folder is free again when its job has ended", async () => {
   await using bench = await Bench.open();
   const { id } = await bench.train();

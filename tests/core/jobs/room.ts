@@ -1,6 +1,6 @@
 /** A service over fake doors in a folder of its own, and the smallest requests for it. */
 import { join } from "node:path";
-import { openService, type Service } from "../../../core/service.ts";
+import { openService, type Service, type ServiceSettings } from "../../../core/service.ts";
 import type { FineTuningJob } from "../../../contract/job.ts";
 import { FakeEngine, FakeTrainer } from "../doors.ts";
 import { streamOf, temporaryFolder } from "../folder.ts";
@@ -23,11 +23,28 @@ export function trainYaml(lines: Record<string, unknown> = {}): string {
   return Object.entries(keys).map(([key, value]) => `${key}: ${value}\n`).join("");
 }
 
+/** Settings of a service whose data, work and aliases lie in `home`. */
+export function settingsIn(
+  home: string,
+  gpu: "auto" | "exclusive" | "shared" = "auto",
+): ServiceSettings {
+  return {
+    data_dir: join(home, "data"),
+    models_file: join(home, "work", "models.yaml"),
+    hub: "huggingface",
+    trust_remote_code: false,
+    limits: { max_upload_bytes: 1_000_000, max_records: 1_000 },
+    jobs: { gpu },
+    engine: { max_models: 2, idle_seconds: null },
+  };
+}
+
 /** A data folder with a base model and a data set; services can be opened over it one by one. */
 export class Bench implements AsyncDisposable {
   readonly #folder = temporaryFolder();
-  readonly data = join(this.#folder.path, "data");
-  readonly cwd = join(this.#folder.path, "work");
+  readonly home = this.#folder.path;
+  readonly data = join(this.home, "data");
+  readonly cwd = join(this.home, "work");
   trainer = new FakeTrainer();
   engine = new FakeEngine();
   service!: Service;
@@ -46,15 +63,8 @@ export class Bench implements AsyncDisposable {
   async start(gpu: "auto" | "exclusive" | "shared" = "auto"): Promise<void> {
     this.trainer = new FakeTrainer();
     this.engine = new FakeEngine();
-    this.service = await openService({
-      data_dir: this.data,
-      models_file: join(this.cwd, "models.yaml"),
-      hub: "huggingface",
-      trust_remote_code: false,
-      limits: { max_upload_bytes: 1_000_000, max_records: 1_000 },
-      jobs: { gpu },
-      engine: { max_models: 2, idle_seconds: null },
-    }, { trainer: this.trainer, engine: this.engine });
+    const doors = { trainer: this.trainer, engine: this.engine };
+    this.service = await openService(settingsIn(this.home, gpu), doors);
   }
 
   train(lines: Record<string, unknown> = {}): Promise<FineTuningJob> {
