@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -128,16 +129,31 @@ def _device(wanted: Literal["cpu", "auto"]) -> torch.device:
 
 def _write(plan: Plan, folder: Path, hashes: dict[str, str], pace: Pace) -> Iterator[Event]:
     total = sum(len(shard.tensors) for shard in plan.shards)
-    done = 0
+    tensors = enumerate(_merged(plan), 1)
     for shard in plan.shards:
         with TensorFileWriter(folder / shard.name, shard.tensors) as writer:
-            for name, (dtype, _) in shard.tensors.items():
-                weight = plan.base.read(name).to(dtype)
-                writer.write(name, apply_changes(weight, plan.changes.get(name, [])))
-                done += 1
+            for name in shard.tensors:
+                done, tensor = next(tensors)
+                writer.write(name, tensor)
                 yield from pace.step(done, total)
         hashes[shard.name] = writer.sha256
     write_index(folder, plan.shards)
+
+
+def _merged(plan: Plan) -> Iterator[torch.Tensor]:
+    """Every tensor of every shard in order; while one is written the next one is merged."""
+
+    def merge(name: str, dtype: torch.dtype) -> torch.Tensor:
+        return apply_changes(plan.base.read(name).to(dtype), plan.changes.get(name, []))
+
+    with ThreadPoolExecutor(1) as ahead:
+        waiting: list[Future[torch.Tensor]] = []
+        for shard in plan.shards:
+            for name, (dtype, _) in shard.tensors.items():
+                waiting.append(ahead.submit(merge, name, dtype))
+                if len(waiting) > 1:
+                    yield waiting.pop(0).result()
+        yield waiting.pop().result()
 
 
 def _weigh(plan: Plan, folder: Path, proof: WeightProof, pace: Pace) -> Iterator[Event]:
