@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from bullion.engine import kernels
+
 
 class WideSite:
     """Base rows, then for each slot and part `rank` rows of A. `parts` are the base's row counts."""
@@ -68,7 +70,10 @@ class WideSite:
         """x (n, in) → (n, out, and the low columns with `adapters`), a view of flat `buffer`."""
         width = self.width(adapters)
         out = buffer[: x.shape[0] * width].view(x.shape[0], width)
-        weight = self.weight[:width].t()
-        if self.bias is None:
-            return torch.mm(x, weight, out=out)
-        return torch.addmm(self.bias[:width], x, weight, out=out)
+        weight = self.weight[:width]
+        if self.bias is not None:
+            return torch.addmm(self.bias[:width], x, weight.t(), out=out)
+        if x.shape[0] == 1 and (tile := kernels.matvec_tile(width, weight.shape[1])):
+            kernels.matvec(x, weight, out, tile)
+            return out
+        return torch.mm(x, weight.t(), out=out)
