@@ -105,7 +105,10 @@ export interface Jobs {
   getExport(id: string): ExportJob;
   /** Newest first, as OpenAI lists them; `after` is an event id. */
   events(id: string, query: PageQuery): Page<JobEventObject>;
-  /** History after `afterSequence`, then live; ends with the job, or when the signal aborts. */
+  /**
+   * History after `afterSequence`, then live; ends with the job, or when the signal aborts. Throws
+   * `closing` when the service ends before the job.
+   */
   tail(id: string, afterSequence: number, signal: AbortSignal): AsyncIterable<JobEventObject>;
   checkpoints(id: string, query: PageQuery): Page<CheckpointObject>;
   cancel(id: string): Promise<FineTuningJob | ExportJob>; // resolves when the job has ended

@@ -145,6 +145,9 @@ export class JobRoom implements Jobs {
     this.#store.jobs.get(id);
     const either = AbortSignal.any([signal, this.#closing.signal]);
     for await (const event of this.#ledger.tail(id, afterSequence, either)) yield jobEvent(event);
+    if (signal.aborted || hasEnded(this.#state(id).status)) return;
+    const message = `The service is ending and job ${id} has not: follow it again after the start`;
+    throw new BullionError("closing", message);
   }
 
   checkpoints(id: string, query: PageQuery): Page<CheckpointObject> {
@@ -238,12 +241,14 @@ export class JobRoom implements Jobs {
     return this.#ledger.state(id);
   }
 
-  #cannot(verb: string, row: JobRow<Plan>): BullionError {
+  #cannot(verb: "cancel" | "pause" | "resume", row: JobRow<Plan>): BullionError {
     const { status } = this.#state(row.id);
-    return new BullionError(
-      "job_status_conflict",
-      `Cannot ${verb} job ${row.id} as it is ${status}`,
-      { param: "id" },
-    );
+    const code = hasEnded(status)
+      ? "job_ended"
+      : verb === "pause"
+      ? "job_not_running"
+      : "job_not_paused";
+    const message = `Cannot ${verb} job ${row.id} as it is ${status}`;
+    return new BullionError(code, message, { param: "id" });
   }
 }

@@ -156,8 +156,28 @@ Deno.test("a job that has ended can be neither cancelled nor paused nor resumed"
   (await bench.trainer.next()).finish();
   await bench.until(id, "succeeded");
   for (const act of ["cancel", "pause", "resume"] as const) {
-    await rejects(bench.service.jobs[act](id), { code: "job_status_conflict" });
+    await rejects(bench.service.jobs[act](id), { code: "job_ended" });
   }
+});
+
+Deno.test("only a job that runs or waits is paused, only a paused one is resumed", async () => {
+  await using bench = await Bench.open();
+  const { id } = await bench.train();
+  await bench.trainer.next();
+  await rejects(bench.service.jobs.resume(id), { code: "job_not_paused" });
+  await bench.service.jobs.pause(id);
+  await bench.until(id, "paused");
+  await rejects(bench.service.jobs.pause(id), { code: "job_not_running" });
+});
+
+Deno.test("who follows a job when the service ends is told that the job has not ended", async () => {
+  await using bench = await Bench.open();
+  const { id } = await bench.train();
+  await bench.trainer.next();
+  const following = Array.fromAsync(bench.service.jobs.tail(id, 0, never));
+  const refused = rejects(following, { code: "closing" });
+  await bench.service.close();
+  await refused;
 });
 
 Deno.test("a paused job goes on from its checkpoint when it is resumed", async () => {
