@@ -1,14 +1,13 @@
-"""Triton kernels for what LoRA adds: its gradients, its narrow products, its copies in the weights.
+"""Triton kernels for what LoRA adds: its gradients and its copies beside the frozen weights.
 
-All three are bound by memory. Work is listed once in a table of tiles that does not depend on the
-length of a pack, so that one launch serves all adapters of two groups.
+Both are bound by memory. Work is listed once in a table of tiles that does not depend on the length
+of a pack, so that one launch serves all adapters of two groups.
 
 Legend: T tokens; R rank; a tile is `COLUMNS` columns of one gradient.
 """
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -53,7 +52,7 @@ def _gradient_tile(
     tl.store(place, before + sums * scale, mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])  # or it would be compiled again for lucky lengths
 def _gradients(
     x0, t0, dy0, x1, t1, dy1,
     x0_stride, t0_stride, dy0_stride, x1_stride, t1_stride, dy1_stride,
@@ -81,42 +80,6 @@ def _gradients(
         _gradient_tile(
             t1, t1_stride, dy1, dy1_stride, tokens, tile, scale, out, ALIGNED, RANK, ROWS, COLUMNS
         )
-
-
-@triton.jit
-def _narrow(
-    x, weight, out, parts, arrivals, tokens, depth, chunk,
-    x_stride, depth_stride, rank_stride, out_stride,
-    RANK: tl.constexpr, ROWS: tl.constexpr, DEPTH: tl.constexpr,
-):  # fmt: skip
-    block, part, count = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
-    row = block.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    begin = part * chunk
-    k = begin + tl.arange(0, DEPTH)
-    i = tl.arange(0, RANK)
-    there = (row < tokens)[:, None]
-    xs = x + row[:, None] * x_stride + k[None, :]
-    weights = weight + k[:, None] * depth_stride + i[None, :] * rank_stride
-    sums = tl.zeros((ROWS, RANK), dtype=tl.float32)
-    for start in range(begin, min(begin + chunk, depth), DEPTH):
-        inside = start + tl.arange(0, DEPTH) < depth
-        a = tl.load(xs, mask=there & inside[None, :], other=0.0)
-        b = tl.load(weights, mask=inside[:, None], other=0.0)
-        sums = tl.dot(a, b, sums, input_precision="ieee")
-        xs += DEPTH
-        weights += DEPTH * depth_stride
-    # The last part to arrive adds all of them up, in their order, so that a step repeats to the bit.
-    inner = tl.arange(0, ROWS)[:, None] * RANK + i[None, :]
-    own = parts + (block * count) * (ROWS * RANK) + inner
-    tl.store(own + part * (ROWS * RANK), sums)
-    tl.debug_barrier()
-    if tl.atomic_add(arrivals + block, 1, sem="acq_rel") == count - 1:
-        total = tl.zeros((ROWS, RANK), dtype=tl.float32)
-        for other in range(0, count):
-            total += tl.load(own + other * (ROWS * RANK), cache_modifier=".cg")
-        place = out + row[:, None] * out_stride + i[None, :]
-        tl.store(place, total.to(out.dtype.element_ty), mask=there)
-        tl.store(arrivals + block, 0)
 
 
 @triton.jit
@@ -174,38 +137,6 @@ def add_gradients(
         ALIGNED=aligned, RANK=max(16, triton.next_power_of_2(rank)), ROWS=64,
         COLUMNS=GRADIENT_COLUMNS, num_warps=4, num_stages=4,
     )  # fmt: skip
-
-
-class Narrow:
-    """The product with a matrix of few columns, its depth shared out so that all of the chip reads.
-
-    Owns the partial sums of the newest call: calls on one stream follow each other.
-    """
-
-    ROWS, DEPTH, PROGRAMS, STAGES = 64, 128, 396, 3
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._parts = torch.empty(0, device=device)
-        self._arrivals = torch.zeros(0, dtype=torch.int32, device=device)
-
-    def __call__(self, x: Tensor, weight: Tensor, out: Tensor) -> None:
-        """out: (T, R) = x: (T, K) · weight: (K, R), for R far below K, a power of two, 16 or more."""
-        tokens, depth = x.shape
-        rank = weight.shape[1]
-        blocks = triton.cdiv(tokens, self.ROWS)
-        wanted = max(1, min(self.PROGRAMS // blocks, triton.cdiv(depth, 2 * self.DEPTH)))
-        chunk = triton.cdiv(triton.cdiv(depth, wanted), self.DEPTH) * self.DEPTH
-        parts = triton.cdiv(depth, chunk)
-        if blocks > self._arrivals.numel():
-            self._arrivals = torch.zeros(2 * blocks, dtype=torch.int32, device=self._device)
-        if blocks * parts * self.ROWS * rank > self._parts.numel():
-            self._parts = torch.empty(2 * blocks * parts * self.ROWS * rank, device=self._device)
-        _narrow[(blocks, parts)](
-            x, weight, out, self._parts, self._arrivals, tokens, depth, chunk,
-            x.stride(0), weight.stride(0), weight.stride(1), out.stride(0),
-            RANK=rank, ROWS=self.ROWS, DEPTH=self.DEPTH, num_warps=4, num_stages=self.STAGES,
-        )  # fmt: skip
 
 
 def copy_adapters(weights: Tensor, buffers: list[Tensor], tiles: Tensor, scales: Tensor) -> None:

@@ -1,8 +1,7 @@
 """Causal attention inside each record of a pack, forward and backward.
 
-Three ways, chosen by device and head width: Triton kernels made for packs of records, torch's
-variable-length flash kernel, and a call a record (the CPU, where a dense block mask is slower).
-It owns no activations. q and k come rotated; their gradients leave turned back.
+On CUDA Triton kernels made for packs of records; on the CPU a call a record, as a dense block mask is
+slower there. It owns no activations. q and k come rotated; their gradients leave turned back.
 
 Legend: T tokens of the pack; Hq query heads, Hk key heads; D head width.
 """
@@ -11,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from types import ModuleType
 from typing import Any, Protocol
 
 import torch
@@ -48,6 +46,9 @@ class Attention(Protocol):
         ...
 
 
+TILED_WIDTHS = (32, 64, 128)
+"""Features a head may have for `Tiles`."""
+
 AttentionOver = Callable[[Sequence[int], torch.device], Attention]
 """Makes the attention of a pack from the lengths of its records."""
 
@@ -72,13 +73,6 @@ class Tiles:
             both = both.pin_memory().to(device, non_blocking=True)
         self._by_query, self._by_key = both
 
-    @staticmethod
-    def fits(width: int) -> bool:
-        """Whether the kernels are made for heads of `width` features."""
-        from bullion.train.llama.attention_kernels import WIDTHS
-
-        return width in WIDTHS
-
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         return self._kernels.forward(q, k, v, self._by_query)
 
@@ -96,46 +90,6 @@ class Tiles:
     ) -> None:
         tiles = self._by_query, self._by_key
         self._kernels.backward(dout, q, k, v, out, lse, cos, sin, into, *tiles)
-
-
-class VariableLength:
-    """Torch's flash attention with cumulative lengths; bf16 on CUDA."""
-
-    def __init__(
-        self, lengths: Sequence[int], device: torch.device, operations: ModuleType
-    ) -> None:
-        ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
-        self._ends = ends.pin_memory().to(device, non_blocking=True)
-        self._longest = max(lengths)
-        self._operations = operations
-        self._state: tuple[Tensor, Tensor] | None = None  # unused without dropout, yet asked for
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        ends, longest = self._ends, self._longest
-        out, lse, state, unused, _ = _ops._flash_attention_forward(
-            q, k, v, ends, ends, longest, longest, 0.0, True, False
-        )
-        self._state = (state, unused)
-        return out, lse
-
-    def backward(
-        self,
-        dout: Tensor,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        out: Tensor,
-        lse: Tensor,
-        cos: Tensor,
-        sin: Tensor,
-        into: Tensor,
-    ) -> None:
-        assert self._state is not None
-        ends, longest = self._ends, self._longest
-        gradients = _ops._flash_attention_backward(
-            dout, q, k, v, out, lse, ends, ends, longest, longest, 0.0, True, *self._state
-        )
-        self._operations.rotate_back(*gradients, cos, sin, into)
 
 
 class ByRecord:

@@ -18,7 +18,7 @@ from torch.nn import Parameter
 
 from bullion.train.llama.attention import Attention
 from bullion.train.llama.gradients import Adapters, Product
-from bullion.train.llama.linear import Dropout, FusedLinear, ThinProduct, group_parameters
+from bullion.train.llama.linear import Dropout, FusedLinear, group_parameters
 from bullion.train.llama.memory import RankColumns, Workspace
 from bullion.train.llama.shape import LlamaShape
 
@@ -41,15 +41,13 @@ class Pass:
 class Block:
     """`attended`: what attention returned in the forward pass and its backward needs."""
 
-    def __init__(
-        self, layer: Any, index: int, spare: int = 1, thin: ThinProduct | None = None
-    ) -> None:
+    def __init__(self, layer: Any, index: int, spare: int = 1) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self.index = index
-        self.qkv = FusedLinear((attention.q_proj, attention.k_proj, attention.v_proj), spare, thin)
-        self.o = FusedLinear((attention.o_proj,), spare, thin)
-        self.gate_up = FusedLinear((mlp.gate_proj, mlp.up_proj), spare, thin)
-        self.down = FusedLinear((mlp.down_proj,), spare, thin)
+        self.qkv = FusedLinear((attention.q_proj, attention.k_proj, attention.v_proj), spare)
+        self.o = FusedLinear((attention.o_proj,), spare)
+        self.gate_up = FusedLinear((mlp.gate_proj, mlp.up_proj), spare)
+        self.down = FusedLinear((mlp.down_proj,), spare)
         self._norm = layer.input_layernorm.weight.data
         self._norm_mlp = layer.post_attention_layernorm.weight.data
         self._attended: tuple[Tensor, Tensor] | None = None

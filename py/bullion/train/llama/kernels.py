@@ -1,6 +1,6 @@
 """The element-wise steps of a block as Triton kernels: each reads its inputs once and writes once.
 
-The same functions as eager.py; sums and intermediate values are fp32. Rounding follows Transformers
+The same functions as eager.py (attention_kernels.py turns gradients back itself); sums and intermediate values are fp32. Rounding follows Transformers
 where it rounds on the way (the normalised row, SiLU), so that bf16 gives the same numbers.
 
 Legend: T tokens; C chosen rows; H hidden; I MLP width; D head width; V vocabulary.
@@ -77,38 +77,6 @@ def _rotate(
     first, second = first.to(tl.float32), second.to(tl.float32)
     tl.store(place, (first * c - second * s).to(narrow), mask=mask)
     tl.store(place + half, (second * c + first * s).to(narrow), mask=mask)
-
-
-@triton.jit
-def _rotate_back(
-    dq, dk, dv, cos, sin, out, dq_stride, dk_stride, dv_stride, out_stride,
-    heads, kv_heads, half, HEADS: tl.constexpr, HALF: tl.constexpr,
-):  # fmt: skip
-    token = tl.program_id(0).to(tl.int64)
-    head = (tl.program_id(1) * HEADS + tl.arange(0, HEADS))[:, None]
-    at = tl.arange(0, HALF)[None, :]
-    inside = at < half
-    is_q = head < heads
-    is_k = (head >= heads) & (head < heads + kv_heads)
-    is_v = (head >= heads + kv_heads) & (head < heads + 2 * kv_heads)
-    c = tl.load(cos + token * half + at, mask=inside, other=0.0).to(tl.float32)
-    s = tl.load(sin + token * half + at, mask=inside, other=0.0).to(tl.float32)
-    q = dq + token * dq_stride + head * (2 * half) + at
-    k = dk + token * dk_stride + (head - heads) * (2 * half) + at
-    v = dv + token * dv_stride + (head - heads - kv_heads) * (2 * half) + at
-    first = tl.load(q, mask=is_q & inside, other=0.0)
-    second = tl.load(q + half, mask=is_q & inside, other=0.0)
-    narrow = first.dtype
-    first = first.to(tl.float32) + tl.load(k, mask=is_k & inside, other=0.0).to(tl.float32)
-    second = second.to(tl.float32) + tl.load(k + half, mask=is_k & inside, other=0.0).to(tl.float32)
-    turned_first = first * c + second * s
-    turned_second = second * c - first * s
-    turned_first += tl.load(v, mask=is_v & inside, other=0.0).to(tl.float32)
-    turned_second += tl.load(v + half, mask=is_v & inside, other=0.0).to(tl.float32)
-    mask = (is_q | is_k | is_v) & inside
-    place = out + token * out_stride + head * (2 * half) + at
-    tl.store(place, turned_first.to(narrow), mask=mask)
-    tl.store(place + half, turned_second.to(narrow), mask=mask)
 
 
 @triton.jit
@@ -207,16 +175,6 @@ def rotate(qk: Tensor, cos: Tensor, sin: Tensor) -> None:
     tokens, heads, width = qk.shape
     _rotate[(tokens, triton.cdiv(heads, 8))](
         qk, cos, sin, qk.stride(0), heads, width // 2,
-        HEADS=8, HALF=triton.next_power_of_2(width // 2), num_warps=2,
-    )  # fmt: skip
-
-
-def rotate_back(dq: Tensor, dk: Tensor, dv: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
-    """out: (T, Hq + 2·Hk, D) = the turned-back dq and dk, then dv as it is; heads lie densely."""
-    tokens, heads, width = dq.shape
-    _rotate_back[(tokens, triton.cdiv(out.shape[1], 8))](
-        dq, dk, dv, cos, sin, out, dq.stride(0), dk.stride(0), dv.stride(0), out.stride(0),
-        heads, dk.shape[1], width // 2,
         HEADS=8, HALF=triton.next_power_of_2(width // 2), num_warps=2,
     )  # fmt: skip
 

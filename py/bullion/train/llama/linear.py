@@ -14,7 +14,7 @@ Legend: T tokens; K in-features, N out-features of the group; R padded sum of ra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -22,9 +22,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-
-ThinProduct = Callable[[Tensor, Tensor, Tensor], None]
-"""Fills its third argument, (T, R), with (T, K) · (K, R); R far below K, a power of two, 16 or more."""
 
 
 @dataclass(frozen=True)
@@ -67,19 +64,13 @@ class FusedLinear:
     R is a multiple of `spare`, so that rows start where the device likes it.
     """
 
-    def __init__(
-        self, modules: Sequence[Any], spare: int = 1, thin: ThinProduct | None = None
-    ) -> None:
+    def __init__(self, modules: Sequence[Any], spare: int = 1) -> None:
         weights: list[Parameter] = [getattr(m, "base_layer", m).weight for m in modules]
         found = [adapter_of(m) for m in modules]
         self.inputs = weights[0].shape[1]  # K
         self.outputs = sum(w.shape[0] for w in weights)  # N
         self.used = sum(f[0].shape[0] for f in found if f is not None)
         self.rank = -(-self.used // spare) * spare  # R
-        power = max(16, 1 << (self.used - 1).bit_length()) if self.used else 0
-        small = thin is not None and power <= self.rank
-        self._thin: ThinProduct = thin if thin is not None and small else _library_product
-        self._span = power if small else self.used
         self.slots: list[Slot] = []
         self.buffer = weights[0].new_zeros(self.outputs + self.rank, self.inputs + self.rank)
         row = column = 0
@@ -116,8 +107,8 @@ class FusedLinear:
     def backward(self, dy: Tensor, dx: Tensor | None, drop: Dropout | None = None) -> None:
         """dy: (T, N+R), its first N columns filled; fills the others with dt, and dx: (T, K)."""
         if self.used:
-            dt = dy[:, self.outputs : self.outputs + self._span]
-            self._thin(dy[:, : self.outputs], self.b[:, : self._span], dt)
+            dt = dy[:, self.outputs : self.outputs + self.used]
+            torch.mm(dy[:, : self.outputs], self.b[:, : self.used], out=dt)
         if dx is None:
             return
         if drop is None:
@@ -131,15 +122,11 @@ class FusedLinear:
     def narrow(self, x: Tensor, t: Tensor, drop: Dropout | None = None) -> None:
         """x: (T, K) → fills t: (T, R) with x · Aᵀ; of a group that has adapters."""
         if drop is None:
-            self._thin(x, self.a[:, : self._span], t[:, : self._span])
+            torch.mm(x, self.a[:, : self.used], out=t[:, : self.used])
             return
         for slot in self.slots:
             kept = drop.apply(x, self, slot)
             torch.mm(kept, self.a[:, slot.columns], out=t[:, slot.columns])
-
-
-def _library_product(left: Tensor, right: Tensor, out: Tensor) -> None:
-    torch.mm(left, right, out=out)
 
 
 class Dropout:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from types import ModuleType
 
 import torch
 
 from bullion.train.llama import eager
-from bullion.train.llama.attention import AttentionOver, ByRecord, Tiles, VariableLength
-from bullion.train.llama.linear import ThinProduct
+from bullion.train.llama.attention import AttentionOver, ByRecord, Tiles
 
 
 @dataclass(frozen=True)
@@ -21,16 +19,12 @@ class Means:
     operations: ModuleType
     attention: AttentionOver
     spare: int
-    thin: ThinProduct | None
     tiled_adapters: bool  # gradients.AdapterTiles instead of AdapterProducts
 
     @classmethod
-    def of(cls, device: torch.device, head_dim: int) -> Means:
+    def of(cls, device: torch.device) -> Means:
         if device.type != "cuda":
-            return cls(eager, ByRecord, 1, None, False)
-        from bullion.train.llama import adapter_kernels, kernels
+            return cls(eager, ByRecord, 1, False)
+        from bullion.train.llama import kernels
 
-        attention: AttentionOver = Tiles
-        if not Tiles.fits(head_dim):
-            attention = partial(VariableLength, operations=kernels)
-        return cls(kernels, attention, 64, adapter_kernels.Narrow(device), True)
+        return cls(kernels, Tiles, 64, True)

@@ -42,7 +42,7 @@ class LlamaStepper:
     ) -> None:
         model = decoder(peft_model)
         self.shape = LlamaShape.of(model.config)
-        means = means or Means.of(device, self.shape.head_dim)
+        means = means or Means.of(device)
         self._device = device
         self._names = [(n, p) for n, p in peft_model.named_parameters() if p.requires_grad]
         self._rotary: Any = model.model.rotary_emb
@@ -55,7 +55,7 @@ class LlamaStepper:
         self._means = means
         self._blocks: list[Block] = []
         for index, layer in enumerate(layers):
-            self._blocks.append(Block(layer, index, means.spare, means.thin))
+            self._blocks.append(Block(layer, index, means.spare))
             if device.type == "cuda":
                 torch.cuda.empty_cache()  # the weights it had before must not be held beside the new
         self._adapters: Adapters = AdapterProducts(self._flat)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from bullion.contract.recipe import TrainSpec
+from bullion.train.llama.attention import TILED_WIDTHS
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _ROPES = ("default", "linear", "llama3", "yarn")
@@ -69,7 +70,7 @@ def _odd_numbers(model: Any, config: Any, device: torch.device) -> str | None:
         head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         if torch.cuda.get_device_capability(device) < (8, 0):
             return "the GPU is older than Ampere"
-        if head % 8 or head > 256:
+        if head not in TILED_WIDTHS:
             return f"its heads are {head} wide"
         try:
             import triton  # noqa: F401
