@@ -26,11 +26,11 @@ def prompt_ids(
             )
         ids = list(prompt.ids)
     elif isinstance(prompt, ChatPrompt):
-        if prompt.tools and not tokenizer.chat_template:
+        if prompt.tools and "tools" not in (tokenizer.chat_template or ""):
             raise Refusal(
                 "tools_not_supported",
-                "This model's tokenizer brings no chat template, so it has no form for tools: "
-                "leave `tools` out or use a model that was trained with them",
+                "This model's chat template has no form for tools: leave `tools` out or use a "
+                "model that was trained with them",
                 "tools",
             )
         ids = chat_prompt_ids(tokenizer, prompt.messages, prompt.tools)

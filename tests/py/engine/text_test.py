@@ -140,3 +140,9 @@ def test_ids_pass_through_unchanged_and_unknown_ones_are_refused(serving: Servin
     serving.run([generate("b", [5, 400])])
     assert serving.failed["b"].error.code == "unknown_token_id"
     assert "400" in serving.failed["b"].error.message
+
+
+def test_tools_are_refused_where_the_chat_template_has_no_form_for_them(serving: Serving) -> None:
+    tools = [{"type": "function", "function": {"name": "revenue"}}]
+    serving.run([generate("a", ChatPrompt("chat", [Message("user", "x")], tools))])
+    assert serving.failed["a"].error.code == "tools_not_supported"
