@@ -87,6 +87,7 @@ class StreamedModel:
                 hidden[j] = out[0] if isinstance(out, tuple) else out
             for hook in hooks:
                 hook.remove()
+            del weights  # before the next layer comes
             yield torch.cat(hidden, dim=1)[0]
         norm = self._model.model.norm
         weights, _ = self._weights(norm, "model.norm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -172,3 +173,30 @@ def test_without_probes_it_says_that_only_weights_were_verified(
     events = list(export(spec_of(small_base, adapter, probes=[]), "job", lambda: None))
     assert any(event.type == "message" and event.code == "no_probes" for event in events)
     assert events[-1].result["max_logit_difference"] is None
+
+
+def test_no_more_than_a_layer_is_ever_in_memory(
+    small_base: Path, adapter: Path, spec_of: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: dict[int, int] = {}
+    most: dict[str, int] = {}
+    phase = "prepare"
+    read = TensorFolder.read
+
+    def counted(self: TensorFolder, name: str) -> torch.Tensor:
+        tensor = read(self, name)
+        storage = tensor.untyped_storage()
+        alive[id(storage)] = tensor.nbytes
+        weakref.finalize(storage, alive.pop, id(storage), None)
+        most[phase] = max(most.get(phase, 0), sum(alive.values()))
+        return tensor
+
+    monkeypatch.setattr(TensorFolder, "read", counted)
+    for event in export(spec_of(small_base, adapter), "job-1", lambda: None):
+        if event.type == "message" and event.code == "phase":
+            phase = event.data["phase"]
+    slots = TensorFolder(small_base).slots
+    largest = max(slot.nbytes for slot in slots.values())
+    layer = sum(slot.nbytes for name, slot in slots.items() if ".layers.0." in name)
+    assert 0 < most["merge"] <= 3 * largest
+    assert 0 < most["verify_logits"] <= layer + largest
