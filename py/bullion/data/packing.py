@@ -7,6 +7,7 @@ records of a step (train/schedule.py) and computes nothing (train/step.py).
 from __future__ import annotations
 
 import bisect
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,24 +43,20 @@ class Pack:
 
 def join(examples: Sequence[Example]) -> Pack:
     """One pack of `examples`, in their order."""
-    ids: list[int] = []
-    labels: list[int] = []
-    positions: list[int] = []
+    ids, labels, positions = array("q"), array("q"), array("q")
     lengths: list[int] = []
     for example in examples:
-        ids += example.input_ids
-        labels += example.labels
+        ids.extend(example.input_ids)
+        labels.extend(example.labels)
         for length in example.lengths:
-            if length:
-                labels[len(positions)] = IGNORED
-            positions += range(length)
+            labels[len(positions)] = IGNORED
+            positions.extend(range(length))
         lengths += example.lengths
-    return Pack(
-        torch.tensor(ids, dtype=torch.int64),
-        torch.tensor(labels, dtype=torch.int64),
-        torch.tensor(positions, dtype=torch.int64),
-        tuple(lengths),
-    )
+    return Pack(_tensor(ids), _tensor(labels), _tensor(positions), tuple(lengths))
+
+
+def _tensor(numbers: array[int]) -> Tensor:
+    return torch.frombuffer(numbers, dtype=torch.int64)
 
 
 def micro_packs(examples: Sequence[Example], limit: int | None) -> list[list[Example]]:
@@ -111,8 +108,8 @@ def fill_knapsacks(examples: Sequence[Example], capacity: int) -> list[Example]:
 def _packed(records: Sequence[Example]) -> Example:
     return Example(
         records[0].index,
-        [i for record in records for i in record.input_ids],
-        [label for record in records for label in record.labels],
+        array("q", [i for record in records for i in record.input_ids]),
+        array("q", [label for record in records for label in record.labels]),
         any(record.cut for record in records),
         any(record.lost_end for record in records),
         tuple(len(record) for record in records),

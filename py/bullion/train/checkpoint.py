@@ -84,15 +84,23 @@ def restore_randomness(states: dict[str, Any]) -> None:
 
 
 class Checkpoints:
-    """The checkpoint folders of one job. Writes one at a time on a thread of its own."""
+    """The checkpoint folders of one job. Writes one at a time on a thread of its own.
+
+    Folders that another job left in the same output folder are neither counted nor removed.
+    """
 
     def __init__(self, output: Path, model: Any, base_name: str, total_limit: int | None) -> None:
         self.output = output
+        self._own: list[Checkpoint] = []  # on disk, oldest first
         self._model = model
         self._base_name = base_name
         self._limit = total_limit
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[Checkpoint] | None = None
+
+    def inherit(self, step: int) -> None:
+        """The job goes on after `step`: the checkpoints up to there are its own."""
+        self._own = [found for found in existing(self.output) if found.step <= step]
 
     def begin(self, taken: Snapshot) -> None:
         """Start writing; `finished` says when it is on disk. An earlier one must have been taken."""
@@ -108,7 +116,9 @@ class Checkpoints:
         if self._writing is None or not (wait or self._writing.done()):
             return None
         writing, self._writing = self._writing, None
-        return writing.result()
+        done = writing.result()
+        self._own.append(done)
+        return done
 
     def close(self) -> None:
         """Let a running write end; leave nothing half written."""
@@ -118,15 +128,14 @@ class Checkpoints:
         """Remove the oldest beyond the limit, never `best` and never the newest; returns what went."""
         if not self._limit or self._limit < 1:
             return []
-        found = existing(self.output)
-        spared = {best, found[-1].path if found else None}
-        surplus = len(found) - self._limit
+        spared = {best, self._own[-1].path if self._own else None}
         removed: list[Checkpoint] = []
-        for checkpoint in found:
-            if len(removed) >= surplus:
+        for checkpoint in list(self._own):
+            if len(self._own) <= self._limit:
                 break
             if checkpoint.path not in spared:
                 remove(checkpoint.path)
+                self._own.remove(checkpoint)
                 removed.append(checkpoint)
         return removed
 

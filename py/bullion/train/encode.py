@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -42,8 +42,8 @@ def encode(spec: EncodeSpec, job_id: str, interruption: Interruption) -> Iterato
         batch.append(
             {
                 "index": example.index,
-                "input_ids": example.input_ids,
-                "labels": example.labels,
+                "input_ids": list(example.input_ids),
+                "labels": list(example.labels),
                 "spans": spans(example.input_ids, example.labels, tokenizer),
             }
         )
@@ -55,7 +55,7 @@ def encode(spec: EncodeSpec, job_id: str, interruption: Interruption) -> Iterato
     yield FinishedEvent(job_id, {"records": len(records)})
 
 
-def spans(input_ids: list[int], labels: list[int], tokenizer: Any) -> list[dict[str, Any]]:
+def spans(input_ids: Sequence[int], labels: Sequence[int], tokenizer: Any) -> list[dict[str, Any]]:
     pairs = zip(input_ids, labels, strict=True)
     runs = groupby(pairs, key=lambda pair: pair[1] != IGNORED)
     return [

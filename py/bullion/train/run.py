@@ -7,6 +7,7 @@ stepper's; which records it takes and at what rate is the course's.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -85,6 +86,7 @@ class Run:
         self.report.start(resumed.state if resumed else None)
         if resumed:
             self._step = self._saved = resumed.step
+            self.saves.inherit(resumed.step)
             self.best = Best(**resumed.state["bullion"]["best"])
             disk.restore_randomness(resumed.randomness)
         self._first = self._step + 1
@@ -103,6 +105,8 @@ class Run:
                 if self.stopped:
                     break
                 yield from self._due(interruption)
+                if self.stopped:
+                    break
             yield from self._arrived(wait=True)
             if self.stopped == "pause" and self._step > self._saved:
                 yield from self._save()
@@ -112,6 +116,8 @@ class Run:
         finally:
             self.seconds = time.monotonic() - began
             self.saves.close()
+            if self.stopped or sys.exc_info()[0] is not None:
+                self.report.close()
 
     def _take_step(self, interruption: Interruption) -> Literal["cancel"] | None:
         """One optimiser step; a cancel between two micro-packs abandons it."""

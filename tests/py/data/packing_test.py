@@ -45,7 +45,7 @@ def test_micro_packs_keep_order_and_never_cut_a_record(
 def test_knapsacks_take_the_longest_record_that_fits() -> None:
     filled = fill_knapsacks([example(n, i) for i, n in enumerate((5, 3, 7, 2, 3))], 10)
     assert [e.packed for e in filled] == [(7, 3), (5, 3, 2)]
-    assert filled[0].input_ids[7:] == [400, 401, 402]  # of equal lengths the last
+    assert list(filled[0].input_ids[7:]) == [400, 401, 402]  # of equal lengths the last
 
 
 def test_the_reference_records_fill_as_many_knapsacks_as_with_one_worker(golden: Path) -> None:

@@ -102,3 +102,12 @@ def test_what_an_earlier_process_left_half_written_is_swept_away(quick: TrainSpe
     assert checkpoint.existing(output) == []
     run(quick)
     assert names(quick) == ["checkpoint-1"]
+
+
+def test_checkpoints_of_an_earlier_job_in_the_same_folder_are_left_alone(quick: TrainSpec) -> None:
+    spec = replace(quick, saving=SavingSpec("steps", 9, 1, False))
+    foreign = Path(spec.output_dir) / "checkpoint-999"
+    foreign.mkdir(parents=True)
+    (foreign / "trainer_state.json").write_text('{"epoch": 3.0}')
+    run(spec)
+    assert names(spec) == ["checkpoint-18", "checkpoint-999"]
