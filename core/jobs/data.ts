@@ -138,8 +138,16 @@ async function convertOne(
     return report;
   } catch (error) {
     await Deno.remove(partial).catch(() => {});
-    throw named(source.name, storageError(error));
+    const isGone = error instanceof Deno.errors.NotFound;
+    throw isGone ? gone(source) : named(source.name, storageError(error));
   }
+}
+
+function gone({ name, path }: Source): BullionError {
+  return new BullionError(
+    "dataset_file_not_found",
+    `Cannot read the data set ${name} as ${path} is gone: it was deleted after the job was created`,
+  );
 }
 
 /** Of several data sets a fault must say which one it is in. */

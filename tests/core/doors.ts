@@ -15,6 +15,7 @@ type Unnamed = WorkerEvent extends infer E ? E extends { id: string } ? Omit<E, 
 /** One process. The test says its events; `stop` and `kill` are remembered, and obeyed if told to. */
 export class FakeWork implements RunningWork {
   readonly stops: string[] = [];
+  readonly said: string[] = []; // types of the events
   killed = false;
   /** Whether a stop is answered by `stopped` at once. */
   obeys = true;
@@ -28,6 +29,7 @@ export class FakeWork implements RunningWork {
   }
 
   say(event: Unnamed): void {
+    this.said.push(event.type);
     this.#queue.push({ ...event, id: this.work.id } as WorkerEvent);
     this.#wake.resolve();
   }
