@@ -42,6 +42,7 @@ export async function listen(config: ServerConfig, python: string): Promise<List
     const app = buildApp(service, {
       apiKeys: config.api_keys,
       uploadBytes: config.limits.max_upload_bytes,
+      bodyBytes: config.limits.max_body_bytes,
       log,
     });
     const server = bind(config, (request) => app.fetch(request));

@@ -23,7 +23,8 @@ import { addModels } from "./models.ts";
 
 export interface AppSettings {
   apiKeys: readonly string[]; // none: every request is let in
-  uploadBytes: number; // most bytes of one request body
+  uploadBytes: number; // most bytes of one uploaded file, data set or document
+  bodyBytes: number; // most bytes of any other request body
   log(line: string): void;
 }
 
@@ -31,6 +32,9 @@ export type App = OpenAPIHono;
 
 /** Answered without a key: what load balancers and browsers ask first. */
 const OPEN = new Set(["/healthz", "/readyz", "/docs", "/openapi.json"]);
+
+/** Uploads that go to the disk as they come; the store counts what arrives without a stated length. */
+const STREAMED = new Set(["/v1/datasets", "/v1/documents"]);
 
 export function buildApp(service: Service, settings: AppSettings): App {
   const app = new OpenAPIHono({
@@ -46,15 +50,13 @@ export function buildApp(service: Service, settings: AppSettings): App {
       await next();
     });
   }
-  app.use(bodyLimit({
-    maxSize: settings.uploadBytes,
-    onError: () => {
-      throw new BullionError(
-        "request_too_large",
-        `The request body is larger than ${settings.uploadBytes} bytes (limits.max_upload_bytes)`,
-      );
-    },
-  }));
+  const upload = limited(settings.uploadBytes, "limits.max_upload_bytes");
+  const body = limited(settings.bodyBytes, "limits.max_body_bytes");
+  app.use(async (c, next) => {
+    if (STREAMED.has(c.req.path) && !c.req.header("content-length")) return await next();
+    const isUpload = STREAMED.has(c.req.path) || c.req.path === "/v1/files";
+    return await (isUpload ? upload : body)(c, next);
+  });
   addFiles(app, service.files);
   addDatasets(app, service.datasets);
   addDocuments(app, service.documents);
@@ -66,6 +68,18 @@ export function buildApp(service: Service, settings: AppSettings): App {
   addHealth(app, service);
   addDocs(app);
   return app;
+}
+
+function limited(maxSize: number, setting: string) {
+  return bodyLimit({
+    maxSize,
+    onError: () => {
+      throw new BullionError(
+        "request_too_large",
+        `The request body is larger than ${maxSize} bytes: send less, or raise ${setting}`,
+      );
+    },
+  });
 }
 
 /** Compares the whole of every key, so that the time taken tells nothing about a near miss. */

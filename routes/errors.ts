@@ -20,46 +20,52 @@ export const ErrorBody = z.object({
 export type ErrorBody = z.infer<typeof ErrorBody>;
 
 /** Statuses of codes that are not 400. A code that ends in `_not_found` is 404. */
-const STATUS: Record<string, ContentfulStatusCode> = {
+const STATUS: Record<string, number> = {
   invalid_api_key: 401,
+  hub_access_denied: 403,
   method_not_allowed: 405,
   output_name_in_use: 409,
   data_folder_in_use: 409,
   job_not_running: 409,
   job_not_paused: 409,
   job_ended: 409,
-  job_not_finished: 409,
   model_in_use: 409,
-  dataset_in_use: 409,
-  file_in_use: 409,
+  model_not_ready: 409,
   request_too_large: 413,
   file_too_large: 413,
+  dataset_too_large: 413,
   unsupported_media_type: 415,
   queue_full: 429,
+  cancelled: 499, // nobody reads it: the client has gone
   internal_error: 500,
   python_exception: 500,
   malformed_answer: 500,
   malformed_message: 500,
+  hub_unreachable: 502,
   python_missing: 503,
   python_module_missing: 503,
   python_died: 503,
   python_timeout: 503,
+  model_not_loaded: 503,
   engine_unavailable: 503,
   closing: 503,
-  hub_unreachable: 502,
   disk_full: 507,
   out_of_memory: 507,
+  does_not_fit: 507,
 };
 
 /** Seconds after which it makes sense to ask again. */
 const RETRY_AFTER: Record<string, number> = {
   queue_full: 1,
-  engine_unavailable: 10,
+  model_not_loaded: 1,
   python_died: 5,
+  python_timeout: 5,
+  engine_unavailable: 10,
+  closing: 10,
 };
 
-export function statusOf(error: BullionError): ContentfulStatusCode {
-  return STATUS[error.code] ?? (error.code.endsWith("_not_found") ? 404 : 400);
+export function statusOf({ code }: BullionError): ContentfulStatusCode {
+  return (STATUS[code] ?? (code.endsWith("_not_found") ? 404 : 400)) as ContentfulStatusCode;
 }
 
 function typeOf(status: number): string {
@@ -75,7 +81,7 @@ export function bodyOf(error: BullionError): ErrorBody {
 
 /** Anything thrown in a handler as a response; what is our fault goes to the log with its cause. */
 export function respond(c: Context, thrown: unknown, log: (line: string) => void): Response {
-  const error = thrown instanceof HTTPException ? fromHono(thrown) : asBullionError(thrown);
+  const error = ofRequest(c, thrown);
   const status = statusOf(error);
   if (status === 500) {
     log(`${c.req.method} ${c.req.path}: ${error.message}\n${traceOf(thrown)}`);
@@ -98,17 +104,29 @@ export function fromZod(error: z.core.$ZodError, where: string): BullionError {
   return new BullionError(code, faults.join("; "), { param: param || null, cause: error });
 }
 
-function fromHono(error: HTTPException): BullionError {
-  if (error.status === 413) {
-    return new BullionError("request_too_large", error.message || "The request body is too large");
+function ofRequest(c: Context, thrown: unknown): BullionError {
+  if (thrown instanceof HTTPException) return fromHono(c, thrown);
+  if (thrown instanceof DOMException && thrown.name === "AbortError" && c.req.raw.signal.aborted) {
+    return new BullionError("cancelled", "The client left before the answer", { cause: thrown });
   }
-  const malformed = /JSON/i.test(error.message);
+  return asBullionError(thrown);
+}
+
+/** What Hono and its validators refuse by themselves, in our words. */
+function fromHono(c: Context, cause: HTTPException): BullionError {
+  if (cause.status === 415) {
+    const taken = c.req.path === "/v1/files"
+      ? "multipart/form-data, as curl -F sends it"
+      : "application/json, with curl -H 'Content-Type: application/json'";
+    const type = c.req.header("content-type") ?? "(none given)";
+    const message = `Cannot read a body of type ${type}: send ${taken}`;
+    return new BullionError("unsupported_media_type", message, { cause });
+  }
+  const malformed = /JSON/i.test(cause.message);
   const message = malformed
     ? "Cannot read the request body as JSON: check its syntax and encoding (UTF-8)"
-    : error.message;
-  return new BullionError(malformed ? "invalid_json" : "invalid_request", message, {
-    cause: error,
-  });
+    : cause.message;
+  return new BullionError(malformed ? "invalid_json" : "invalid_request", message, { cause });
 }
 
 function traceOf(thrown: unknown): string {
