@@ -42,7 +42,7 @@ export class Resolver {
   }
 
   /**
-   * Throws `model_not_found`, `model_not_ready` (an output that holds only checkpoints) or
+   * Throws `model_not_found`, `model_not_ready` (an output still to come) or
    * `path_outside_data_folder`. `trustRemoteCode` is what the operator allows and the user asked for;
    * `remote: false` refuses what only a hub could know.
    */
@@ -151,11 +151,22 @@ export class Resolver {
   }
 
   #onHub(name: string, origin: Origin, param: string, remote: boolean): Meaning {
-    if (origin.kind === "rest") inside(this.#parts.store.folder, name, param);
+    const { store } = this.#parts;
+    const place = origin.kind === "rest"
+      ? inside(store.folder, name, param)
+      : resolvePath(origin.cwd, name);
+    const [writer] = store.jobs.at(place);
+    if (writer) {
+      // A hub may well know something else by the name of an output that is still to come.
+      throw new BullionError(
+        "model_not_ready",
+        `Cannot use "${name}" as job ${writer.id}, whose output it is, has not succeeded or its ` +
+          "model was deleted: look at the job",
+        { param },
+      );
+    }
     if (!remote || !/^[\w.-]+\/[\w.-]+$/.test(name) || name.startsWith(".")) {
-      const local = origin.kind === "rest"
-        ? "in the data folder"
-        : `at ${resolvePath(origin.cwd, name)}`;
+      const local = origin.kind === "rest" ? "in the data folder" : `at ${place}`;
       throw notFound(
         name,
         param,

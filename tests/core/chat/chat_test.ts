@@ -187,6 +187,28 @@ Deno.test("a model that does not exist is refused and nothing is loaded", async 
   deepStrictEqual(bench.engine.calls, []);
 });
 
+Deno.test("a checkpoint of a job that runs answers by its name, the job's own name does not yet", async () => {
+  await using bench = await Bench.open();
+  const { id } = await bench.train();
+  const work = await bench.trainer.next();
+  work.checkpoint(5);
+  while (bench.service.jobs.checkpoints(id, {}).data.length === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  const [checkpoint] = bench.service.jobs.checkpoints(id, {}).data;
+  await bench.service.chat.complete(
+    chat({ model: checkpoint!.fine_tuned_model_checkpoint }),
+    never,
+  );
+  const { path } = bench.service.jobs.getTrain(id);
+  deepStrictEqual(bench.engine.calls, [`load ${path}/checkpoint-5`]);
+  for (
+    const [model, code] of [[`ft:base::${id}`, "model_not_found"], ["saves/one", "model_not_ready"]]
+  ) {
+    await rejects(bench.service.chat.complete(chat({ model }), never), { code });
+  }
+});
+
 Deno.test("a tokenizer request without a model means the one asked for last", async () => {
   await using bench = await Bench.open();
   const request = { prompt: "x", add_special_tokens: true };
