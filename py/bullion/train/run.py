@@ -113,6 +113,8 @@ class Run:
             yield from self._on_disk(wait=True)
             if self._patience_is_over():
                 yield self._early_stop()
+        except OSError as raised:  # the log's lines need room as well
+            raise disk.no_room(raised, self.output) or raised from raised
         finally:
             self.seconds = time.monotonic() - began
             self.saves.close()
