@@ -31,6 +31,11 @@ def test_a_packed_step_equals_separate_passes(recompute: Any) -> None:
     assert_exact(tuned(), records(), recompute)
 
 
+@pytest.mark.parametrize("lengths", [(30, 9, 21), (300, 7, 290), (3, 120, 2, 5)], ids=str)
+def test_records_of_all_lengths_are_exact(lengths: tuple[int, ...]) -> None:
+    assert_exact(tuned(), [record(i, 1 + n // 3, n - n // 3) for i, n in enumerate(lengths)])
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_step_with_fewer_records_is_exact(count: int) -> None:
     assert_exact(tuned(), records(count))

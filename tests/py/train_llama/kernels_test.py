@@ -124,7 +124,7 @@ def test_swiglu_backward(dtype: torch.dtype, again: bool) -> None:
 def test_cross_entropy(dtype: torch.dtype, classes: int) -> None:
     targets = torch.randint(0, classes, (T,), device=DEVICE)
     logits = torch.randn(T, classes, device=DEVICE).to(dtype) * 4
-    agree("cross_entropy", logits, targets, 0.125, torch.empty(T, device=DEVICE).zero_())
+    agree("cross_entropy", logits, targets, torch.empty(T, device=DEVICE).zero_())
 
 
 @interpreted

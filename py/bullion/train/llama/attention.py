@@ -1,7 +1,7 @@
 """Causal attention inside each record of a pack, forward and backward.
 
-On CUDA Triton kernels made for packs of records; on the CPU a call a record, as a dense block mask is
-slower there. It owns no activations. q and k come rotated; their gradients leave turned back.
+On CUDA Triton kernels made for packs of records; on the CPU a call a record: a dense block mask is slower
+there, and so are records padded to one batch. It owns no activations. q and k come rotated; their gradients leave turned back.
 
 Legend: T tokens of the pack; Hq query heads, Hk key heads; D head width.
 """

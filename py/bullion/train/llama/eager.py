@@ -102,15 +102,12 @@ def swiglu_backward(dout: Tensor, gate_up: Tensor, into: Tensor, again: Tensor |
     _ops.silu_backward.grad_input(dout * up, gate, grad_input=d_gate)
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, scale: float, losses: Tensor) -> None:
-    """losses: (C,) fp32 = scale·cross-entropy; logits: (C, V) become their own gradient."""
-    wide = logits.float()
-    chosen = wide.gather(1, targets[:, None])[:, 0]
-    top = wide.amax(-1, keepdim=True)
-    exponents = wide.sub_(top).exp_() if wide is logits else (wide - top).exp_()
-    sums = exponents.sum(-1, keepdim=True)
-    torch.mul((sums.log() + top)[:, 0] - chosen, scale, out=losses)
-    exponents.mul_(scale / sums)
-    exponents.scatter_add_(1, targets[:, None], torch.full_like(sums, -scale))
-    if exponents is not logits:
-        logits.copy_(exponents)
+def cross_entropy(logits: Tensor, targets: Tensor, losses: Tensor) -> None:
+    """losses: (C,) fp32 = cross-entropy; logits: (C, V) become its gradient, softmax − one-hot."""
+    chosen = logits.gather(1, targets[:, None]).float()
+    top, likeliest = logits.max(-1, keepdim=True)
+    shares = torch.softmax(logits, -1, dtype=torch.float32)
+    # log Σ exp by the likeliest token, whose share cannot vanish.
+    normaliser = top.float() - shares.gather(1, likeliest).log_()
+    torch.sub(normaliser, chosen, out=losses[:, None])
+    logits.copy_(shares.scatter_add_(1, targets[:, None], torch.full_like(normaliser, -1)))

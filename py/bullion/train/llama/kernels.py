@@ -115,7 +115,7 @@ def _swiglu_backward(
 
 
 @triton.jit
-def _cross_entropy(logits, targets, losses, stride, classes, scale, BLOCK: tl.constexpr):
+def _cross_entropy(logits, targets, losses, stride, classes, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     place = logits + row * stride
     target = tl.load(targets + row)
@@ -130,11 +130,11 @@ def _cross_entropy(logits, targets, losses, stride, classes, scale, BLOCK: tl.co
         total = total * tl.exp(top - higher) + tl.sum(tl.exp(z - higher), axis=0)
         top = higher
     normaliser = top + tl.log(total)
-    tl.store(losses + row, (normaliser - chosen) * scale)
+    tl.store(losses + row, normaliser - chosen)
     for start in range(0, classes, BLOCK):
         z = tl.load(place + start + at, mask=start + at < classes, other=float("-inf"))
         p = tl.exp(z.to(tl.float32) - normaliser)
-        p = tl.where(start + at == target, p - 1.0, p) * scale
+        p = tl.where(start + at == target, p - 1.0, p)
         tl.store(place + start + at, p.to(z.dtype), mask=start + at < classes)
 
 
@@ -200,12 +200,12 @@ def swiglu_backward(dout: Tensor, gate_up: Tensor, into: Tensor, again: Tensor |
     )  # fmt: skip
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, scale: float, losses: Tensor) -> None:
-    """losses: (C,) fp32 = scale·cross-entropy; logits: (C, V) become their own gradient."""
+def cross_entropy(logits: Tensor, targets: Tensor, losses: Tensor) -> None:
+    """losses: (C,) fp32 = cross-entropy; logits: (C, V) become its gradient, softmax − one-hot."""
     count, classes = logits.shape
     block = min(8192, triton.next_power_of_2(classes))
     _cross_entropy[(count,)](
-        logits, targets, losses, logits.stride(0), classes, scale, BLOCK=block, num_warps=16
+        logits, targets, losses, logits.stride(0), classes, BLOCK=block, num_warps=16
     )
 
 

@@ -40,9 +40,9 @@ def loss_and_gradient(
     for rows in _chunks(count, logits.shape[0]):
         part, z = hidden[rows], logits[: rows.stop - rows.start]
         torch.mm(part, head.t(), out=z)
-        operations.cross_entropy(z, targets[rows], scale, losses[rows])
-        torch.mm(z, head, out=part)
-    return losses.sum()
+        operations.cross_entropy(z, targets[rows], losses[rows])
+        torch.addmm(part, z, head, beta=0, alpha=scale, out=part)
+    return losses.sum().mul_(scale)
 
 
 def loss_and_hits(
