@@ -28,6 +28,8 @@ export interface RunningWork {
 export interface TrainerDoor {
   /** Starts a fresh interpreter for this one piece of work; its memory goes back when it ends. */
   start(work: TrainerWork): RunningWork;
+  /** Ends whatever waits to be used; running work is not touched. */
+  close(): void;
 }
 
 export type Delta = Extract<WorkerEvent, { type: "delta" }>;

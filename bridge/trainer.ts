@@ -2,7 +2,8 @@
  * The trainer's door: one fresh interpreter for each piece of work.
  *
  * A process that ends, whether by itself, by a kill or by a crash, gives all its memory back and
- * hurts nobody else. Owns no queue and no job rules.
+ * hurts nobody else. With `keepSpare` the next interpreter is started before it is needed: reading
+ * the libraries takes seconds, which nobody has to wait for. Owns no queue and no job rules.
  */
 import { asBullionError } from "../contract/errors.ts";
 import type { WorkerEvent } from "../contract/worker.ts";
@@ -11,33 +12,38 @@ import { isLast, type PumpPace, WorkerClient } from "./client.ts";
 import type { RunningWork, TrainerDoor, TrainerWork } from "./doors.ts";
 import type { ProcessSettings } from "./process.ts";
 
+export interface TrainerSettings {
+  pace?: PumpPace;
+  threads?: number | null;
+  keepSpare?: boolean;
+}
+
 export class Trainer implements TrainerDoor {
   readonly #settings: ProcessSettings;
   readonly #pace: PumpPace;
   readonly #threads: number | null;
+  readonly #keepSpare: boolean;
+  #spare: Promise<WorkerClient> | null = null;
+  #closed = false;
 
   constructor(
     settings: ProcessSettings,
-    pace: PumpPace = { busyMs: 20, idleMs: 100 },
-    threads: number | null = null,
+    { pace = { busyMs: 20, idleMs: 100 }, threads = null, keepSpare = false }: TrainerSettings = {},
   ) {
     this.#settings = settings;
     this.#pace = pace;
     this.#threads = threads;
+    this.#keepSpare = keepSpare;
+    this.#refill();
   }
 
   start(work: TrainerWork): RunningWork {
     const events = new Channel<WorkerEvent>();
-    const opening = WorkerClient.open(
-      { role: "trainer", threads: this.#threads },
-      this.#settings,
-      this.#pace,
-    );
+    const opening = this.#take();
     let killed = false;
     const run = async () => {
       const client = await opening;
       if (killed) client.kill();
-      await client.ready();
       const { promise, resolve } = Promise.withResolvers<void>();
       await client.submit(work, (event) => {
         events.push(event);
@@ -50,7 +56,10 @@ export class Trainer implements TrainerDoor {
       .catch((error) =>
         events.push({ type: "failed", id: work.id, error: asBullionError(error).detail })
       )
-      .finally(() => events.close());
+      .finally(() => {
+        events.close();
+        this.#refill();
+      });
     return {
       events,
       stop: async (how) => {
@@ -62,5 +71,38 @@ export class Trainer implements TrainerDoor {
         opening.then((client) => client.kill(), () => {});
       },
     };
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#spare?.then((client) => client.kill(), () => {});
+    this.#spare = null;
+  }
+
+  /** The spare interpreter if there is a living one, otherwise a new one. */
+  async #take(): Promise<WorkerClient> {
+    const spare = this.#spare;
+    this.#spare = null;
+    const client = await spare?.catch(() => null);
+    return client && !client.isOver ? client : await this.#open();
+  }
+
+  #refill(): void {
+    if (!this.#keepSpare || this.#closed || this.#spare) return;
+    this.#spare = this.#open();
+    // A spare that cannot start is no failure of anybody's: the next work tries again and tells.
+    this.#spare.catch(() => {});
+  }
+
+  async #open(): Promise<WorkerClient> {
+    const opening = { role: "trainer" as const, threads: this.#threads };
+    const client = await WorkerClient.open(opening, this.#settings, this.#pace);
+    try {
+      await client.ready();
+      return client;
+    } catch (error) {
+      client.kill();
+      throw error;
+    }
   }
 }

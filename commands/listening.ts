@@ -15,7 +15,11 @@ export interface Listening {
 }
 
 /** The service in this process, on no address. Refuses with `data_folder_in_use`. */
-export function openHere(config: ServerConfig, python: string): Promise<Service> {
+export function openHere(
+  config: ServerConfig,
+  python: string,
+  { spare = false } = {}, // start the next job's interpreter beforehand
+): Promise<Service> {
   const settings = processSettings(python, log, config.bridge);
   const pace = paces(config);
   const { threads, kv_memory_gb, max_running, max_waiting, prefill_tokens, cuda_graphs } =
@@ -30,14 +34,18 @@ export function openHere(config: ServerConfig, python: string): Promise<Service>
     cuda_graphs,
   };
   return openService(config, {
-    trainer: new Trainer(settings, pace.trainer, config.jobs.threads),
+    trainer: new Trainer(settings, {
+      pace: pace.trainer,
+      threads: config.jobs.threads,
+      keepSpare: config.jobs.keep_spare && spare,
+    }),
     engine: new Engine(settings, opening, pace.engine),
   });
 }
 
 /** The service on its address. Port 0 takes a free one. */
 export async function listen(config: ServerConfig, python: string): Promise<Listening> {
-  const service = await openHere(config, python);
+  const service = await openHere(config, python, { spare: true });
   try {
     const app = buildApp(service, {
       apiKeys: config.api_keys,

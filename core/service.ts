@@ -105,6 +105,7 @@ export async function openService(settings: ServiceSettings, doors: Doors): Prom
     close() {
       return closing ??= (async () => {
         await Promise.all([jobs.close(), doors.engine.stop()]);
+        doors.trainer.close();
         store.close();
       })();
     },

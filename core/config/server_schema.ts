@@ -33,6 +33,7 @@ const Engine = z.strictObject({
 const Jobs = z.strictObject({
   gpu: z.enum(["auto", "exclusive", "shared"]).default("auto"),
   threads: z.int().positive().nullable().default(null), // CPU threads of a trainer
+  keep_spare: z.boolean().default(true), // the next job's interpreter is started beforehand
 });
 
 const Bridge = z.strictObject({

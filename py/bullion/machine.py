@@ -29,8 +29,11 @@ def use_threads(threads: int | None) -> None:
     torch.set_num_threads(threads or max(1, (os.cpu_count() or 2) // 2))
 
 
-def describe() -> dict[str, Any]:
-    """JSON values: versions, device, memory in bytes. Asks CUDA only whether it is there."""
+def describe(open_device: bool) -> dict[str, Any]:
+    """JSON values: versions, device, memory in bytes.
+
+    Asking for free memory opens the device, which takes memory on it: `open_device` says whether to.
+    """
     machine: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -43,6 +46,7 @@ def describe() -> dict[str, Any]:
     if torch.cuda.is_available():
         machine["device"] = "cuda"
         machine["cuda"] = torch.version.cuda
+    if machine["device"] == "cuda" and open_device:
         for index in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(index)
             machine["gpus"].append(
@@ -57,7 +61,7 @@ def describe() -> dict[str, Any]:
 
 
 def probe(id: str) -> Iterator[Event]:
-    yield FinishedEvent(id, describe())
+    yield FinishedEvent(id, describe(open_device=True))
 
 
 def _version(name: str) -> str | None:

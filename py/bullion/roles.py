@@ -30,6 +30,9 @@ from bullion.contract.worker import (
     TrainerOpening,
 )
 
+SPARE_AFTER_S = 0.3
+"""A trainer that has had nothing to do for so long was started beforehand."""
+
 
 class Role(ABC):
     """What both roles share: an inbox, an outbox, and a thread that a fault never ends silently."""
@@ -109,9 +112,9 @@ class TrainerRole(Role):
         from bullion.machine import describe, use_threads
 
         use_threads(self._threads)
-        self._outbox.put(ReadyEvent(describe()))
+        self._outbox.put(ReadyEvent(describe(open_device=False)))
         while True:
-            work = self._inbox.get()
+            work = self._next()
             self._running = work.id
             try:
                 for event in self._events(work):
@@ -119,6 +122,16 @@ class TrainerRole(Role):
             except BaseException as raised:
                 self._fail(work.id, raised)
             self._running = None
+
+    def _next(self) -> Submission:
+        """The next work. While there is none, reads the libraries that training and export need."""
+        try:
+            return self._inbox.get(timeout=SPARE_AFTER_S)
+        except queue.Empty:
+            import bullion.export.recipe
+            import bullion.train.recipe  # noqa: F401
+
+            return self._inbox.get()
 
     def _events(self, work: Submission) -> Iterator[Event]:
         def interruption() -> Literal["cancel", "pause"] | None:
@@ -168,7 +181,7 @@ class EngineRole(Role):
 
         use_threads(self._opening.threads)
         engine = self._engine = Engine(self._opening)
-        self._outbox.put(ReadyEvent(describe()))
+        self._outbox.put(ReadyEvent(describe(open_device=True)))
         while True:
             self._take_in(engine)
             for event in engine.step():

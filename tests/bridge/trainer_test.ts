@@ -100,3 +100,18 @@ Deno.test("the real package opens, loads torch and describes the machine", async
   ok(event?.type === "finished");
   match(String((event.result.libraries as Record<string, string>).torch), /^2\./);
 });
+
+Deno.test("a spare interpreter takes the next work, and the one after has another", async () => {
+  const trainer = new Trainer(settings(packages.faulty), { keepSpare: true });
+  const pids = new Set<number>();
+  for (const id of ["pid", "pid"]) {
+    await new Promise((resolve) => setTimeout(resolve, 300)); // the spare is up
+    const began = performance.now();
+    const [event] = await Array.fromAsync(trainer.start({ type: "probe", id }).events);
+    ok(event?.type === "finished");
+    pids.add(event.result.pid as number);
+    ok(event.result.age as number * 1000 > performance.now() - began, "it is older than the work");
+  }
+  equal(pids.size, 2);
+  trainer.close();
+});

@@ -98,6 +98,8 @@ export class FakeWork implements RunningWork {
 
 /** Hands the test each process that was started, in order. */
 export class FakeTrainer implements TrainerDoor {
+  close(): void {}
+
   readonly started: FakeWork[] = [];
   device = "cpu";
   readonly #waiting: ((work: FakeWork) => void)[] = [];
