@@ -1,0 +1,140 @@
+/** The official OpenAI package for Node, unmodified, with only its base URL set. */
+import assert from "node:assert/strict";
+import OpenAI from "npm:openai@7.57.0";
+import { root } from "./project.ts";
+import { RunningService, until } from "./service.ts";
+
+const service = await RunningService.start();
+const client = new OpenAI({ baseURL: `${service.url}/v1`, apiKey: "none" });
+const question = [{ role: "user" as const, content: "什么是净利润？" }];
+let tuned = "";
+
+Deno.test("a file goes up and comes back", async () => {
+  const bytes = await Deno.readFile(`${root}/examples/data/finance_sample.jsonl`);
+  const file = await client.files.create({
+    file: new File([bytes], "train.jsonl"),
+    purpose: "fine-tune",
+  });
+  assert.deepEqual([file.filename, file.bytes], ["train.jsonl", bytes.length]);
+  const listed = await Array.fromAsync(client.files.list(), ({ id }) => id);
+  assert.ok(listed.includes(file.id));
+  const content = await client.files.content(file.id);
+  assert.deepEqual(new Uint8Array(await content.arrayBuffer()), bytes);
+});
+
+Deno.test("a job runs to a model, with events and checkpoints on the way", async () => {
+  const [file] = await Array.fromAsync(client.files.list({ purpose: "fine-tune" }));
+  const created = await client.fineTuning.jobs.create({
+    model: "bullion-tiny",
+    training_file: file!.id,
+    suffix: "sdk",
+    method: { type: "supervised", supervised: { hyperparameters: { n_epochs: 1 } } },
+  });
+  assert.equal(created.object, "fine_tuning.job");
+  let job = created;
+  await until(
+    async () => {
+      job = await client.fineTuning.jobs.retrieve(created.id);
+      return !["validating_files", "queued", "running"].includes(job.status);
+    },
+    120,
+    () => `the job is ${job.status}: ${service.log()}`,
+  );
+  assert.equal(job.status, "succeeded", JSON.stringify(job.error));
+  assert.match(job.fine_tuned_model!, /^ft:bullion-tiny:sdk:/);
+  assert.ok(job.trained_tokens! > 0);
+  tuned = job.fine_tuned_model!;
+
+  const events = await Array.fromAsync(client.fineTuning.jobs.listEvents(job.id, { limit: 5 }));
+  assert.match(events[0]!.message, /succeeded/);
+  assert.match(events.at(-1)!.message, /created/);
+  const ids = events.map(({ id }) => id);
+  assert.equal(new Set(ids).size, ids.length, "a page overlaps the one before");
+  const checkpoints = await Array.fromAsync(client.fineTuning.jobs.checkpoints.list(job.id));
+  assert.ok(checkpoints.length >= 1);
+  assert.equal(checkpoints[0]!.fine_tuning_job_id, job.id);
+  const jobs = await Array.fromAsync(client.fineTuning.jobs.list(), ({ id }) => id);
+  assert.deepEqual(jobs, [job.id]);
+});
+
+Deno.test("the tuned model answers, whole and streamed, with the same words", async () => {
+  const asked = { model: tuned, messages: question, temperature: 0, max_tokens: 24 };
+  const whole = await client.chat.completions.create(asked);
+  const stream = await client.chat.completions.create({
+    ...asked,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  let text = "";
+  let usage: OpenAI.CompletionUsage | null | undefined;
+  for await (const chunk of stream) {
+    text += chunk.choices[0]?.delta.content ?? "";
+    usage = chunk.usage ?? usage;
+  }
+  assert.equal(text, whole.choices[0]!.message.content);
+  assert.deepEqual(usage, whole.usage);
+});
+
+Deno.test("a checkpoint answers by its own name", async () => {
+  const [job] = await Array.fromAsync(client.fineTuning.jobs.list());
+  const [checkpoint] = await Array.fromAsync(client.fineTuning.jobs.checkpoints.list(job!.id));
+  const model = checkpoint!.fine_tuned_model_checkpoint;
+  const answer = await client.chat.completions.create({ model, messages: question, max_tokens: 4 });
+  assert.equal(answer.model, model);
+});
+
+Deno.test("models are listed, looked at and deleted by the names that they answer to", async () => {
+  const listed = await Array.fromAsync(client.models.list(), ({ id }) => id);
+  assert.ok(listed.includes(tuned) && listed.includes("bullion-tiny"));
+  assert.equal((await client.models.retrieve(tuned)).id, tuned);
+  assert.equal((await client.models.delete(tuned)).deleted, true);
+  await assert.rejects(client.models.retrieve(tuned), OpenAI.NotFoundError);
+});
+
+Deno.test("the client's own exceptions come, with code and param", async () => {
+  const chat = (more: Record<string, unknown>) =>
+    client.chat.completions.create({ model: "bullion-tiny", messages: question, ...more } as never);
+  await assert.rejects(
+    chat({ model: "no/such-model/here" }),
+    (error: unknown) =>
+      error instanceof OpenAI.NotFoundError && error.code === "model_not_found" &&
+      error.param === "model",
+  );
+  await assert.rejects(
+    chat({ temperature: 9 }),
+    (error: unknown) => error instanceof OpenAI.BadRequestError && error.param === "temperature",
+  );
+  await assert.rejects(
+    client.fineTuning.jobs.create({ model: "bullion-tiny", training_file: "file-none" }),
+    OpenAI.NotFoundError,
+  );
+});
+
+Deno.test("completions: a prompt's own tokens are scored with echo and logprobs", async () => {
+  const { choices } = await client.completions.create({
+    model: "bullion-tiny",
+    prompt: "公司的营业收入",
+    max_tokens: 1,
+    temperature: 0,
+    echo: true,
+    logprobs: 1,
+  });
+  const { tokens, token_logprobs } = choices[0]!.logprobs!;
+  assert.equal(tokens!.length, token_logprobs!.length);
+  assert.equal(token_logprobs![0], null);
+  assert.ok(token_logprobs!.slice(1).every((value) => value <= 0));
+});
+
+Deno.test("a client that leaves a stream frees its place", async () => {
+  const stream = await client.chat.completions.create({
+    model: "bullion-tiny",
+    messages: question,
+    stream: true,
+    max_tokens: 400,
+    ignore_eos: true,
+  } as OpenAI.ChatCompletionCreateParamsStreaming);
+  for await (const _ of stream) break;
+  type Ready = { engine: { engine: { running: number } | null } };
+  const running = async () => (await service.get<Ready>("/readyz")).engine.engine?.running;
+  await until(async () => await running() === 0, 5, "the engine goes on with nobody listening");
+});
