@@ -2,6 +2,9 @@
 import { findPython } from "../bridge/environment.ts";
 import { Trainer } from "../bridge/trainer.ts";
 import { BullionError } from "../contract/errors.ts";
+import type { ServerConfig } from "../core/config/server.ts";
+import { readAliases } from "../core/models/aliases.ts";
+import { lookAt } from "../core/models/folder.ts";
 import type { Command } from "./command.ts";
 import { configOptions, processSettings, readConfig } from "./configuration.ts";
 import { PROJECT } from "./project.ts";
@@ -30,7 +33,7 @@ export const doctor: Command = {
       findings.push(...await machineFindings(python));
     }
     const config = readConfig(given);
-    findings.push(...await modelFindings(config.models_file));
+    findings.push(...modelFindings(config));
     for (const { state, what, advice } of findings) {
       const mark = { ok: "✓", note: "·", missing: "✗" }[state];
       console.log(`${mark} ${what}${advice ? `\n    → ${advice}` : ""}`);
@@ -92,12 +95,24 @@ function absent(name: string): Finding {
     : { state: "missing", what: name, advice: "run `deno task setup`" };
 }
 
-async function modelFindings(aliasFile: string): Promise<Finding[]> {
-  const text = await Deno.readTextFile(aliasFile).catch(() => null);
-  if (text === null) {
-    return [{ state: "missing", what: `model aliases ${aliasFile}`, advice: "see configs/" }];
+function modelFindings(config: ServerConfig): Finding[] {
+  const findings: Finding[] = [{ state: "ok", what: `model names from ${config.models_file}` }];
+  for (const [name, { path, hub }] of readAliases(config.models_file)) {
+    if (hub !== null) {
+      findings.push({ state: "ok", what: `  ${name}: ${path}, fetched from ${hub}` });
+      continue;
+    }
+    const found = lookAt(path).kind === "model";
+    const advice =
+      "put the model there (config.json, *.safetensors, tokenizer), or correct the path";
+    findings.push(
+      found
+        ? { state: "ok", what: `  ${name}: ${path}` }
+        : { state: "missing", what: `  ${name}: no model in ${path}`, advice },
+    );
   }
-  return [{ state: "ok", what: `model aliases from ${aliasFile}` }];
+  findings.push({ state: "ok", what: `other names are looked up at ${config.hub}` });
+  return findings;
 }
 
 function gigabytes(bytes: unknown): string {
