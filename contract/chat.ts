@@ -205,6 +205,20 @@ export const TokenizeRequest = z.object({
 });
 export type TokenizeRequest = z.infer<typeof TokenizeRequest>;
 
+/** What clients that build prompts themselves ask of a tokenizer; null: it has none. */
+export const TokenizerInfo = z.object({
+  tokenizer_class: z.string(),
+  bos_token: z.string().nullable(),
+  eos_token: z.string().nullable(),
+  pad_token: z.string().nullable(),
+  unk_token: z.string().nullable(),
+  add_bos_token: z.boolean(),
+  chat_template: z.string().nullable(),
+  model_max_length: z.int(),
+  vocab_size: z.int(),
+});
+export type TokenizerInfo = z.infer<typeof TokenizerInfo>;
+
 export const DetokenizeRequest = z.object({
   model: z.string().optional(),
   tokens: z.array(z.int().min(0)),

@@ -13,6 +13,7 @@ import type {
   CompletionRequest,
   DetokenizeRequest,
   TokenizeRequest,
+  TokenizerInfo,
 } from "../contract/chat.ts";
 import type { Chunk } from "../contract/document.ts";
 import type {
@@ -33,6 +34,7 @@ import type {
 import type { ModelDeleted, ModelObject, ResolvedModel } from "../contract/model.ts";
 import type { Page, PageQuery } from "../contract/page.ts";
 import type { ServerConfig } from "./config/server.ts";
+import type { Metrics } from "./metrics/metrics.ts";
 import type { Origin } from "./models/resolve.ts";
 
 export type { Origin };
@@ -135,6 +137,7 @@ export interface Chat {
   streamText(request: CompletionRequest, signal: AbortSignal): Promise<Stream<Completion>>;
   tokenize(request: TokenizeRequest): Promise<{ tokens: number[] }>;
   detokenize(request: DetokenizeRequest): Promise<{ prompt: string }>;
+  tokenizerInfo(model: string | undefined): Promise<TokenizerInfo>;
 }
 
 export interface Health {
@@ -153,6 +156,7 @@ export interface Service {
   readonly jobs: Jobs;
   readonly models: Models;
   readonly chat: Chat;
+  readonly metrics: Metrics;
   health(): Promise<Health>;
   /** Tells other processes where the holder of this data folder listens. */
   announce(address: string): void;

@@ -15,6 +15,7 @@ import { SharedDevice } from "./jobs/device.ts";
 import { JobRoom } from "./jobs/jobs.ts";
 import type { Plan } from "./jobs/plan.ts";
 import { baseOf } from "./jobs/results.ts";
+import { Metrics } from "./metrics/metrics.ts";
 import { readAliases } from "./models/aliases.ts";
 import { ModelRoom } from "./models/models.ts";
 import { Resolver } from "./models/resolve.ts";
@@ -75,11 +76,14 @@ export async function openService(settings: ServiceSettings, doors: Doors): Prom
     startedAt: Date.now() / 1000,
     release: (path) => residents.release(path),
   });
+  const metrics = new Metrics();
   const chat = new ChatRoom({
     engine: doors.engine,
     residents,
     resolver,
     trustRemoteCode: trust_remote_code,
+    metrics,
+    onlyModel: () => models.only(),
   });
   jobs.recover();
   let closing: Promise<void> | null = null;
@@ -90,6 +94,7 @@ export async function openService(settings: ServiceSettings, doors: Doors): Prom
     jobs,
     models,
     chat,
+    metrics,
     async health() {
       const engine = await doors.engine.status();
       const isOpen = closing === null;

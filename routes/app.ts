@@ -19,6 +19,7 @@ import { addExports } from "./exports.ts";
 import { addFiles } from "./files.ts";
 import { addFineTuning } from "./fine_tuning.ts";
 import { addHealth } from "./health.ts";
+import { addMetrics, counting } from "./metrics.ts";
 import { addModels } from "./models.ts";
 
 export interface AppSettings {
@@ -44,6 +45,7 @@ export function buildApp(service: Service, settings: AppSettings): App {
   });
   app.onError((thrown, c) => respond(c, thrown, settings.log));
   app.notFound((c) => respond(c, missing(app, c), settings.log));
+  app.use(counting(service));
   if (settings.apiKeys.length > 0) {
     app.use(async (c, next) => {
       if (!OPEN.has(c.req.path)) checkKey(c, settings.apiKeys);
@@ -66,6 +68,7 @@ export function buildApp(service: Service, settings: AppSettings): App {
   addChat(app, service.chat);
   addCompletions(app, service.chat);
   addHealth(app, service);
+  addMetrics(app, service);
   addDocs(app);
   return app;
 }

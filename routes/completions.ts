@@ -5,6 +5,7 @@ import {
   CompletionRequest,
   DetokenizeRequest,
   TokenizeRequest,
+  TokenizerInfo,
 } from "../contract/chat.ts";
 import type { Chat } from "../core/service.ts";
 import type { App } from "./app.ts";
@@ -45,6 +46,15 @@ const detokenize = createRoute({
   responses: answers(z.object({ prompt: z.string() }), "The text"),
 });
 
+const tokenizerInfo = createRoute({
+  method: "get",
+  path: "/tokenizer_info",
+  tags: ["Tokens"],
+  summary: "A model's special tokens and chat template",
+  request: { query: z.object({ model: z.string().optional() }) },
+  responses: answers(TokenizerInfo, "The tokenizer's description"),
+});
+
 export function addCompletions(app: App, chat: Chat): void {
   app.openapi(create, async (c) => {
     const request = c.req.valid("json");
@@ -55,4 +65,8 @@ export function addCompletions(app: App, chat: Chat): void {
   });
   app.openapi(tokenize, async (c) => c.json(await chat.tokenize(c.req.valid("json")), 200));
   app.openapi(detokenize, async (c) => c.json(await chat.detokenize(c.req.valid("json")), 200));
+  app.openapi(
+    tokenizerInfo,
+    async (c) => c.json(await chat.tokenizerInfo(c.req.valid("query").model), 200),
+  );
 }

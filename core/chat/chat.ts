@@ -13,11 +13,13 @@ import type {
   CompletionRequest,
   DetokenizeRequest,
   TokenizeRequest,
+  TokenizerInfo,
 } from "../../contract/chat.ts";
 import { BullionError } from "../../contract/errors.ts";
 import { newId } from "../../contract/ids.ts";
 import type { GenerateSpec } from "../../contract/worker.ts";
 import type { ResolvedModel } from "../../contract/model.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import type { Origin, Resolver } from "../models/resolve.ts";
 import type { Chat, Stream } from "../rooms.ts";
 import {
@@ -44,6 +46,9 @@ export interface ChatParts {
   residents: Residents;
   resolver: Resolver;
   trustRemoteCode: boolean;
+  metrics: Metrics;
+  /** The name of the one model there is; null where there are more or none. */
+  onlyModel(): string | null;
 }
 
 export class ChatRoom implements Chat {
@@ -109,16 +114,22 @@ export class ChatRoom implements Chat {
     });
   }
 
+  async tokenizerInfo(model: string | undefined): Promise<TokenizerInfo> {
+    using lease = await this.#lease(this.#modelOr(model), never());
+    return lease.facts.tokenizer as TokenizerInfo;
+  }
+
   #begin(
     model: string,
     signal: AbortSignal,
     specs: (engineName: string) => GenerateSpec[],
   ): Promise<Generation> {
-    const { engine } = this.#parts;
+    const { engine, metrics } = this.#parts;
+    const meter = metrics.generation();
     return this.#withModel(
       model,
       signal,
-      async (lease) => await Generation.begin(engine, specs(lease.name), lease, signal),
+      (lease) => Generation.begin({ engine, lease, meter }, specs(lease.name), signal),
     );
   }
 
@@ -152,11 +163,12 @@ export class ChatRoom implements Chat {
   }
 
   #modelOr(given: string | undefined): string {
-    const model = given ?? this.#latest;
+    const model = given ?? this.#latest ?? this.#parts.onlyModel();
     if (model !== null) return model;
     throw new BullionError(
       "model_required",
-      'Cannot tell which tokenizer is meant as no model was asked for yet: name one in "model"',
+      "Cannot tell which tokenizer is meant as there is more than one model and none was asked for " +
+        'yet: name one in "model"',
       { param: "model" },
     );
   }

@@ -7,40 +7,45 @@
 import type { Delta, EngineDoor, Generated } from "../../bridge/doors.ts";
 import { BullionError } from "../../contract/errors.ts";
 import type { GenerateSpec, Usage } from "../../contract/worker.ts";
+import type { GenerationMeter } from "../metrics/metrics.ts";
 
 const NO_USAGE: Usage = { prompt_tokens: 0, completion_tokens: 0, cached_tokens: 0 };
 
 /** Prompts of one request that the engine works on at the same time. */
 const BESIDE = 16;
 
+/** What a generation works with; it ends the lease and the meter. */
+export interface GenerationParts {
+  engine: EngineDoor;
+  lease: Disposable;
+  meter: GenerationMeter;
+}
+
 /** Deltas of all choices in the order they come; `usage` is whole once they have ended. */
 export class Generation implements AsyncIterable<Delta>, Disposable {
   readonly #events: AsyncGenerator<Delta, void>;
   readonly #stop = new AbortController();
-  readonly #lease: Disposable;
+  readonly #parts: GenerationParts;
   #first: IteratorResult<Delta, void> | null = null;
   #usage: Usage = NO_USAGE;
 
-  private constructor(
-    engine: EngineDoor,
-    specs: GenerateSpec[],
-    lease: Disposable,
-    signal: AbortSignal,
-  ) {
-    this.#lease = lease;
+  private constructor(parts: GenerationParts, specs: GenerateSpec[], signal: AbortSignal) {
+    this.#parts = parts;
     const either = AbortSignal.any([signal, this.#stop.signal]);
-    either.addEventListener("abort", () => lease[Symbol.dispose](), { once: true });
-    this.#events = this.#all(engine, specs, either);
+    either.addEventListener("abort", () => parts.lease[Symbol.dispose](), { once: true });
+    const events = specs.length === 1
+      ? parts.engine.generate(specs[0]!, either)
+      : beside(parts.engine, specs, either);
+    this.#events = this.#deltas(events, either);
   }
 
   /** Resolves with the first event: what is wrong with the request is thrown here. Ends `lease`. */
   static async begin(
-    engine: EngineDoor,
+    parts: GenerationParts,
     specs: GenerateSpec[],
-    lease: Disposable,
     signal: AbortSignal,
   ): Promise<Generation> {
-    const generation = new Generation(engine, specs, lease, signal);
+    const generation = new Generation(parts, specs, signal);
     try {
       generation.#first = await generation.#events.next();
       return generation;
@@ -71,54 +76,73 @@ export class Generation implements AsyncIterable<Delta>, Disposable {
   [Symbol.dispose](): void {
     this.#stop.abort();
     this.#events.return().catch(() => {});
-    this.#lease[Symbol.dispose]();
+    this.#parts.meter.end();
+    this.#parts.lease[Symbol.dispose]();
   }
 
-  async *#all(
-    engine: EngineDoor,
-    specs: GenerateSpec[],
+  async *#deltas(
+    events: AsyncIterable<Generated>,
     signal: AbortSignal,
   ): AsyncGenerator<Delta, void> {
-    const waiting = specs.map((spec, number) => ({ spec, first: number * spec.n }));
-    const running = new Map<number, Promise<[number, IteratorResult<Generated>]>>();
-    const streams = new Map<number, AsyncIterator<Generated>>();
-    const pull = (first: number) =>
-      running.set(first, streams.get(first)!.next().then((result) => [first, result]));
+    const { meter } = this.#parts;
     try {
-      for (;;) {
-        while (waiting.length > 0 && running.size < BESIDE) {
-          const { spec, first } = waiting.shift()!;
-          streams.set(first, engine.generate(spec, signal)[Symbol.asyncIterator]());
-          pull(first);
-        }
-        if (running.size === 0) return;
-        const [first, result] = await Promise.race(running.values());
+      for await (const event of events) {
         if (signal.aborted) return;
-        if (result.done) {
-          running.delete(first);
-          continue;
+        if (event.type === "delta") {
+          meter.generated(event.count);
+          yield event;
+        } else {
+          meter.prompt(event.usage.prompt_tokens, event.usage.cached_tokens);
+          this.#usage = sum(this.#usage, event.usage);
         }
-        const event = result.value;
-        if (event.type === "done") this.#count(event.usage);
-        else yield { ...event, index: first + event.index };
-        pull(first);
       }
     } catch (error) {
       if (signal.aborted && !(error instanceof BullionError)) return;
       throw error;
     } finally {
       this.#stop.abort();
-      for (const promise of running.values()) promise.catch(() => {});
-      for (const first of running.keys()) streams.get(first)!.return?.().catch(() => {});
     }
   }
+}
 
-  #count(usage: Usage): void {
-    const { prompt_tokens, completion_tokens, cached_tokens } = this.#usage;
-    this.#usage = {
-      prompt_tokens: prompt_tokens + usage.prompt_tokens,
-      completion_tokens: completion_tokens + usage.completion_tokens,
-      cached_tokens: cached_tokens + usage.cached_tokens,
-    };
+/** All prompts' events, choices numbered through; the first failure ends the others. */
+async function* beside(
+  engine: EngineDoor,
+  specs: GenerateSpec[],
+  signal: AbortSignal,
+): AsyncGenerator<Generated, void> {
+  const waiting = specs.map((spec, number) => ({ spec, first: number * spec.n }));
+  const running = new Map<number, Promise<[number, IteratorResult<Generated>]>>();
+  const streams = new Map<number, AsyncIterator<Generated>>();
+  const pull = (first: number) =>
+    running.set(first, streams.get(first)!.next().then((result) => [first, result]));
+  try {
+    for (;;) {
+      while (waiting.length > 0 && running.size < BESIDE) {
+        const { spec, first } = waiting.shift()!;
+        streams.set(first, engine.generate(spec, signal)[Symbol.asyncIterator]());
+        pull(first);
+      }
+      if (running.size === 0) return;
+      const [first, result] = await Promise.race(running.values());
+      if (result.done) {
+        running.delete(first);
+        continue;
+      }
+      const event = result.value;
+      yield event.type === "delta" ? { ...event, index: first + event.index } : event;
+      pull(first);
+    }
+  } finally {
+    for (const promise of running.values()) promise.catch(() => {});
+    for (const first of running.keys()) streams.get(first)!.return?.().catch(() => {});
   }
+}
+
+function sum(a: Usage, b: Usage): Usage {
+  return {
+    prompt_tokens: a.prompt_tokens + b.prompt_tokens,
+    completion_tokens: a.completion_tokens + b.completion_tokens,
+    cached_tokens: a.cached_tokens + b.cached_tokens,
+  };
 }

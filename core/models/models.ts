@@ -36,6 +36,12 @@ export class ModelRoom implements Models {
     return page([...own, ...aliases], false);
   }
 
+  /** The name of the one model there is, whatever it is called; null where there are more or none. */
+  only(): string | null {
+    const { data } = this.list();
+    return new Set(data.map(({ path }) => path)).size === 1 ? data[0]!.id : null;
+  }
+
   /** By id, published name, alias, or any name that means something here; the hub is not asked. */
   get(id: string): ModelObject {
     const row = this.#row(id);

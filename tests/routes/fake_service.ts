@@ -2,6 +2,7 @@
  * The app over a Service of which a test supplies only the calls it expects; any other fails by name.
  */
 import type { Service } from "../../core/service.ts";
+import { Metrics } from "../../core/metrics/metrics.ts";
 import { type App, type AppSettings, buildApp } from "../../routes/app.ts";
 
 type Room = "files" | "datasets" | "documents" | "jobs" | "models" | "chat";
@@ -22,6 +23,7 @@ export function fakeService(rooms: Rooms = {}): Service {
     jobs: room("jobs"),
     models: room("models"),
     chat: room("chat"),
+    metrics: new Metrics(),
     health: rooms.health ?? unexpected("health"),
     announce: unexpected("announce"),
     close: unexpected("close"),

@@ -191,6 +191,7 @@ class Engine:
             "kv_pages": resident.pool.capacity,
             "page_tokens": PAGE_TOKENS,
             "device": self._device.type,
+            "tokenizer": resident.tokenizer.info(resident.context_length),
         }
         self._outbox.append(FinishedEvent(id, result))
 

@@ -52,6 +52,21 @@ class Tokenizer:
             ends |= set(named if isinstance(named, list) else [named] if named is not None else [])
         return Tokenizer(tokenizer, TokenBytes(tokenizer), frozenset(ends))
 
+    def info(self, context_length: int) -> dict[str, Any]:
+        """What clients that build prompts themselves ask of it, as JSON values."""
+        known = self.tokenizer
+        return {
+            "tokenizer_class": type(known).__name__,
+            "bos_token": known.bos_token,
+            "eos_token": known.eos_token,
+            "pad_token": known.pad_token,
+            "unk_token": known.unk_token,
+            "add_bos_token": known.bos_token is not None,
+            "chat_template": known.chat_template,
+            "model_max_length": context_length,
+            "vocab_size": len(self.bytes_of),
+        }
+
 
 class Resident:
     """A base that answers. One thread; nothing here blocks for longer than a step."""

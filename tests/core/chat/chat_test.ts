@@ -211,9 +211,42 @@ Deno.test("a checkpoint of a job that runs answers by its name, the job's own na
 
 Deno.test("a tokenizer request without a model means the one asked for last", async () => {
   await using bench = await Bench.open();
+  Deno.mkdirSync(`${bench.cwd}/other`);
+  Deno.writeTextFileSync(`${bench.cwd}/other/config.json`, "{}");
+  const aliases = "base: {path: ./base}\nother: {path: ./other}\n";
+  Deno.writeTextFileSync(`${bench.cwd}/models.yaml`, aliases);
+  await bench.service.close();
+  await bench.start();
   const request = { prompt: "x", add_special_tokens: true };
-  await rejects(bench.service.chat.tokenize(request), { code: "model_required" });
+  await rejects(bench.service.chat.tokenize(request), { code: "model_required", param: "model" });
   await bench.service.chat.complete(chat(), never);
   deepStrictEqual(await bench.service.chat.tokenize(request), { tokens: [1, 2, 3] });
   deepStrictEqual(await bench.service.chat.detokenize({ tokens: [1] }), { prompt: "text" });
+  ok(bench.engine.calls.every((call) => call.endsWith("/base")));
+});
+
+Deno.test("where there is one model only, under whatever names, a tokenizer request means it", async () => {
+  await using bench = await Bench.open();
+  Deno.writeTextFileSync(
+    `${bench.cwd}/models.yaml`,
+    "base: {path: ./base}\nsame: {path: ./base}\n",
+  );
+  await bench.service.close();
+  await bench.start();
+  const request = { prompt: "x", add_special_tokens: true };
+  deepStrictEqual(await bench.service.chat.tokenize(request), { tokens: [1, 2, 3] });
+});
+
+Deno.test("tokens and waits are measured, of whole answers and of streams, each once", async () => {
+  await using bench = await Bench.open();
+  await bench.service.chat.complete(chat(), never);
+  await Array.fromAsync(await bench.service.chat.stream(chat(), never));
+  const text = await bench.service.metrics.text(await bench.service.health());
+  const value = (series: string) =>
+    Number(text.split("\n").find((line) => line.startsWith(`${series} `))?.split(" ")[1]);
+  equal(value('bullion_tokens_total{kind="generated"}'), 4);
+  equal(value('bullion_tokens_total{kind="prompt"}'), 6);
+  equal(value('bullion_tokens_total{kind="cached"}'), 2);
+  equal(value("bullion_time_to_first_token_seconds_count"), 2);
+  equal(value("bullion_time_per_output_token_seconds_count"), 2);
 });
