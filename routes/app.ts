@@ -21,6 +21,7 @@ import { addFineTuning } from "./fine_tuning.ts";
 import { addHealth } from "./health.ts";
 import { addMetrics, counting } from "./metrics.ts";
 import { addModels } from "./models.ts";
+import type { App } from "./router.ts";
 
 export interface AppSettings {
   apiKeys: readonly string[]; // none: every request is let in
@@ -28,8 +29,6 @@ export interface AppSettings {
   bodyBytes: number; // most bytes of any other request body
   log(line: string): void;
 }
-
-export type App = OpenAPIHono;
 
 /** Answered without a key: what load balancers and browsers ask first. */
 const OPEN = new Set(["/healthz", "/readyz", "/docs", "/openapi.json"]);

@@ -2,7 +2,7 @@
 import { createRoute } from "@hono/zod-openapi";
 import { ChatCompletion, ChatRequest } from "../contract/chat.ts";
 import type { Chat } from "../core/service.ts";
-import type { App } from "./app.ts";
+import type { App } from "./router.ts";
 import { sendEvents } from "./events.ts";
 import { answers } from "./responses.ts";
 import { chunkFrames } from "./streams.ts";

@@ -3,7 +3,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { DatasetObject } from "../contract/file.ts";
 import { pageOf, PageQuery } from "../contract/page.ts";
 import type { Datasets } from "../core/service.ts";
-import type { App } from "./app.ts";
+import type { App } from "./router.ts";
 import { answers, raw } from "./responses.ts";
 import { anyBody, uploadOf } from "./uploads.ts";
 

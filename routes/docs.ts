@@ -1,5 +1,5 @@
 /** `/openapi.json`, and `/docs`: a page that shows it and loads nothing from elsewhere. */
-import type { App } from "./app.ts";
+import type { App } from "./router.ts";
 
 const INFO = {
   openapi: "3.1.0",

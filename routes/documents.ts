@@ -4,7 +4,7 @@ import { Chunk } from "../contract/document.ts";
 import { DocumentObject, PairsObject } from "../contract/file.ts";
 import { pageOf, PageQuery } from "../contract/page.ts";
 import type { Documents } from "../core/service.ts";
-import type { App } from "./app.ts";
+import type { App } from "./router.ts";
 import { answers } from "./responses.ts";
 import { anyBody, uploadOf } from "./uploads.ts";
 

@@ -3,7 +3,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { ExportJob, JobEventObject } from "../contract/job.ts";
 import { pageOf, PageQuery } from "../contract/page.ts";
 import type { Jobs } from "../core/service.ts";
-import type { App } from "./app.ts";
+import type { App } from "./router.ts";
 import { jobEvents } from "./job_events.ts";
 import { recipeBody, recipeOf } from "./recipes.ts";
 import { answers } from "./responses.ts";

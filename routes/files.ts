@@ -4,7 +4,7 @@ import { BullionError } from "../contract/errors.ts";
 import { FileDeleted, FileObject, FilePurpose } from "../contract/file.ts";
 import { pageOf, PageQuery } from "../contract/page.ts";
 import type { Files } from "../core/service.ts";
-import type { App } from "./app.ts";
+import type { App } from "./router.ts";
 import { answers, raw } from "./responses.ts";
 
 const tags = ["Files"];

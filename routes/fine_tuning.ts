@@ -8,7 +8,7 @@ import {
 } from "../contract/job.ts";
 import { pageOf, PageQuery } from "../contract/page.ts";
 import type { Jobs } from "../core/service.ts";
-import type { App } from "./app.ts";
+import type { App } from "./router.ts";
 import { jobEvents } from "./job_events.ts";
 import { recipeBody, recipeOf } from "./recipes.ts";
 import { answers } from "./responses.ts";

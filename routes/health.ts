@@ -1,7 +1,7 @@
 /** `/healthz`: this process answers. `/readyz`: it can take work. Neither waits for Python. */
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Service } from "../core/service.ts";
-import type { App } from "./app.ts";
+import type { App } from "./router.ts";
 import { answers } from "./responses.ts";
 
 const Readiness = z.object({

@@ -3,7 +3,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { matchedRoutes } from "hono/route";
 import type { Context, Next } from "hono";
 import type { Service } from "../core/service.ts";
-import type { App } from "./app.ts";
+import type { App } from "./router.ts";
 import { answers } from "./responses.ts";
 
 const TEXT = "text/plain; version=0.0.4; charset=utf-8";

@@ -3,7 +3,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { ModelDeleted, ModelObject } from "../contract/model.ts";
 import { pageOf } from "../contract/page.ts";
 import type { Models } from "../core/service.ts";
-import type { App } from "./app.ts";
+import type { App } from "./router.ts";
 import { answers } from "./responses.ts";
 
 const tags = ["Models"];

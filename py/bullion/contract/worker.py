@@ -1,6 +1,7 @@
 """The messages between Deno and a Python process; twin of contract/worker.ts.
 
 `Submission` is what comes in, `Event` what leaves by `drain`. Decoding is strict in both languages.
+In one file because it is one vocabulary and its twin is one file.
 """
 
 from __future__ import annotations
