@@ -3,7 +3,8 @@
  */
 import type { Service } from "../../core/service.ts";
 import { Metrics } from "../../core/metrics/metrics.ts";
-import { type App, type AppSettings, buildApp } from "../../routes/app.ts";
+import { type AppSettings, buildApp } from "../../routes/app.ts";
+import type { App } from "../../routes/router.ts";
 
 type Room = "files" | "datasets" | "documents" | "jobs" | "models" | "chat";
 type Rooms = { [R in Room]?: Partial<Service[R]> } & { health?: Service["health"] };
