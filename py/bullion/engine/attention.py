@@ -30,7 +30,7 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, spans: Sequence[Span]) -> Te
     """q (n, heads, D); keys and values (pages, page_tokens, kv_heads, D) → (n, heads · D)."""
     n, heads, size = q.shape
     kv_heads = keys.shape[2]
-    out = torch.empty_like(q)
+    out = torch.zeros_like(q)  # rows that belong to no span stay so
     for span in spans:
         count = span.end - span.start
         rows = q[span.start : span.end].view(count, kv_heads, heads // kv_heads, size)

@@ -87,7 +87,7 @@ class Engine:
                 name.resident.generate(work.id, work.spec, name.adapter)
             elif isinstance(work, Tokenize):
                 resident = self._named(work.model).resident
-                ids = resident.prompt(work.prompt, work.add_special_tokens)
+                ids = resident.tokenize(work.prompt, work.add_special_tokens)
                 result = {"ids": ids, "context_length": resident.context_length}
                 self._outbox.append(FinishedEvent(work.id, result))
             else:

@@ -27,7 +27,7 @@ from bullion.models.llama import LlamaWeights
 
 _COLUMNS = 6  # given, states, positions, places, slots, lengths
 _RING = 3  # host buffers in turn: a copy may still be on its way from the one before last
-_PARTS = 264  # programs that attention wants at the least: two for each of an H200's processors
+_PARTS = 2048  # programs that attention wants: each waits for pages most of its time
 
 _GREEDY = Sampling(1, 0.0, 1.0, 0, 0.0, 1.0, 0.0, 0.0, {}, None, [], True)
 
@@ -72,6 +72,7 @@ class CudaRunner:
         self._model = CudaLlama(weights, max(max_running, prefill_tokens))
         self._page_tokens = page_tokens
         self._max_running = max_running
+        self._prefill_tokens = prefill_tokens
         self._device = device
         size = (shape.layers, 2, pages, page_tokens, shape.kv_heads, shape.head_dim)
         self._cache = torch.zeros(size, device=device, dtype=dtype)
@@ -85,6 +86,7 @@ class CudaRunner:
         self._turn = 0
         self._logits = torch.empty(max_running, shape.vocab_size, device=device, dtype=dtype)
         self._tokens = torch.zeros(max_running, device=device, dtype=torch.int64)
+        self._best = kernels.best_parts(max_running, shape.vocab_size, device)
         self._with_graphs = graphs
         self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
         self._sizes = sizes(max_running)
@@ -99,12 +101,17 @@ class CudaRunner:
             self._graphs.clear()
 
     def prepare(self) -> Iterator[None]:
-        """Compiles and records what can be before anybody waits: a prompt, then a graph a batch
-        size, the largest first. Yields between them."""
-        prompt = Sequence("", 0, [0] * self._page_tokens, _GREEDY, 1, pages=[0])
-        prompt.state = self._max_running
-        prompt.choosing = Choosing(_GREEDY, 0, [])
-        self.launch(Plan(pieces=[Piece(prompt, 0, self._page_tokens, True)])).read()
+        """Loads, compiles and records what can be before anybody waits: prompts of three lengths,
+        then a graph a batch size, the largest first. Yields between them. Page 0 takes it all."""
+        for pages in (1, 12, self._prefill_tokens // self._page_tokens):
+            length = min(pages * self._page_tokens, self._model.shape.max_positions)
+            if length == 0:
+                continue
+            prompt = Sequence("", 0, [0] * length, _GREEDY, 1, pages=[0] * pages)
+            prompt.state = self._max_running
+            prompt.choosing = Choosing(_GREEDY, 0, [])
+            self.launch(Plan(pieces=[Piece(prompt, 0, length, True)])).read()
+            yield
         for n in reversed(self._sizes if self._with_graphs else []):
             yield
             with torch.inference_mode():
@@ -141,6 +148,9 @@ class CudaRunner:
         scored: list[tuple[Tensor, Tensor, list[Sequence]]],
     ) -> None:  # fmt: skip
         count = len(sequences)
+        if any(s.slot is not None for s in sequences):
+            # rows of one adapter beside each other share what the kernels read of it
+            sequences = sorted(sequences, key=lambda s: -1 if s.slot is None else s.slot)
         n = next(size for size in self._sizes if size >= count)
         adapters = any(s.slot is not None for s in sequences)
         if self._with_graphs:
@@ -177,8 +187,7 @@ class CudaRunner:
         rows = Rows(given, states, positions, places, slots)
         hidden = self._model.hidden(rows, self._last, self._slots, attend, adapters)
         logits = torch.mm(hidden, self._model.head.t(), out=self._logits[:n])
-        torch.argmax(logits, dim=-1, out=self._tokens[:n])
-        self._last.index_copy_(0, states, self._tokens[:n])
+        kernels.best(logits, self._best, self._tokens[:n], self._last, states)
 
     def _warm(self, n: int, adapters: bool) -> torch.cuda.CUDAGraph:
         """Runs a step once for its compilers and workspaces, then records it. Writes page 0 only."""

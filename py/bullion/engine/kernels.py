@@ -10,12 +10,15 @@ none; low columns of a row lie behind its output, slot after slot, part after pa
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 # Triton's annotations are its own; the launches are untyped.
 # mypy: disable-error-code="no-untyped-def"
+
+_BEST_BLOCK = 2048  # logits that one program looks through
 
 
 @triton.jit
@@ -119,26 +122,29 @@ def _rotate_store(
 
 @triton.jit
 def _gate(
-    gate_up, out, b, slots, stride, width,
-    BLOCK: tl.constexpr, R: tl.constexpr,
+    gate_up, out, b, slots, stride, width, n,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64)
+    """Some columns of ROWS rows, one row after the other: rows of one adapter find its B in L1."""
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    mask = at < width
-    source = gate_up + row * stride
-    gate = tl.load(source + at, mask=mask, other=0.0)
-    narrow = gate.dtype
-    gate = gate.to(tl.float32)
-    up = tl.load(source + width + at, mask=mask, other=0.0).to(tl.float32)
-    if R > 0:
-        slot = tl.load(slots + row)
-        low = source + 2 * width
-        gate = _widen(gate, low, b, slot, 0, at, mask, 2 * width, 2, R)
-        up = _widen(up, low, b, slot, 1, width + at, mask, 2 * width, 2, R)
-        gate = gate.to(narrow).to(tl.float32)
-        up = up.to(narrow).to(tl.float32)
-    opened = (gate * tl.sigmoid(gate)).to(narrow).to(tl.float32)
-    tl.store(out + row * width + at, (opened * up).to(narrow), mask=mask)
+    first = tl.program_id(0).to(tl.int64) * ROWS
+    for next_one in range(0, ROWS):
+        row = first + next_one
+        mask = (at < width) & (row < n)
+        source = gate_up + row * stride
+        gate = tl.load(source + at, mask=mask, other=0.0)
+        narrow = gate.dtype
+        gate = gate.to(tl.float32)
+        up = tl.load(source + width + at, mask=mask, other=0.0).to(tl.float32)
+        if R > 0:
+            slot = tl.load(slots + row, mask=row < n, other=-1)
+            low = source + 2 * width
+            gate = _widen(gate, low, b, slot, 0, at, mask, 2 * width, 2, R)
+            up = _widen(up, low, b, slot, 1, width + at, mask, 2 * width, 2, R)
+            gate = gate.to(narrow).to(tl.float32)
+            up = up.to(narrow).to(tl.float32)
+        opened = (gate * tl.sigmoid(gate)).to(narrow).to(tl.float32)
+        tl.store(out + row * width + at, (opened * up).to(narrow), mask=mask)
 
 
 @triton.jit
@@ -170,6 +176,8 @@ def _attend_part(
         place = page.to(tl.int64) * page_tokens + token % page_tokens
         offset = (place * KV_HEADS + kv_head) * D
         k = tl.load(keys + offset[None, :] + at[:, None], mask=valid[None, :], other=0.0)
+        # both tiles are asked for before either is waited for
+        v = tl.load(values + offset[:, None] + at[None, :], mask=valid[:, None], other=0.0)
         scores = tl.dot(q, k) * scale
         scores = tl.where(valid[None, :], scores, -1e30)
         higher = tl.maximum(best, tl.max(scores, axis=1))
@@ -177,7 +185,6 @@ def _attend_part(
         p = tl.where(valid[None, :], p, 0.0)
         shrink = tl.exp(best - higher)
         total = total * shrink + tl.sum(p, axis=1)
-        v = tl.load(values + offset[:, None] + at[None, :], mask=valid[:, None], other=0.0)
         sums = sums * shrink[:, None] + tl.dot(p.to(v.dtype), v)
         best = higher
     part = (row * KV_HEADS * GROUP + head) * splits + split
@@ -208,6 +215,34 @@ def _attend_join(
     )
     value = tl.sum(parts * share[:, None], axis=0)
     tl.store(out + place * D + at, value.to(out.dtype.element_ty))
+
+
+@triton.jit
+def _best_part(logits, values, ids, vocabulary, parts, BLOCK: tl.constexpr):
+    """The largest logit of one part of one row; of equals, the first."""
+    row = tl.program_id(0).to(tl.int64)
+    part = tl.program_id(1)
+    at = part * BLOCK + tl.arange(0, BLOCK)
+    inside = at < vocabulary
+    x = tl.load(logits + row * vocabulary + at, mask=inside, other=float("-inf")).to(tl.float32)
+    best = tl.max(x, axis=0)
+    tl.store(values + row * parts + part, best)
+    tl.store(ids + row * parts + part, tl.min(tl.where(x == best, at, vocabulary), axis=0))
+
+
+@triton.jit
+def _best(values, ids, tokens, last, states, parts, vocabulary, PARTS: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    part = tl.arange(0, PARTS)
+    there = part < parts
+    value = tl.load(values + row * parts + part, mask=there, other=float("-inf"))
+    token = tl.load(ids + row * parts + part, mask=there, other=vocabulary)
+    best = tl.max(value, axis=0)
+    # logits that are no numbers equal nothing: the first token stands for them
+    chosen = tl.min(tl.where(value == best, token, vocabulary), axis=0).to(tl.int64)
+    chosen = tl.where(chosen < vocabulary, chosen, 0)
+    tl.store(tokens + row, chosen)
+    tl.store(last + tl.load(states + row), chosen)
 
 
 @triton.jit
@@ -245,7 +280,8 @@ def add_norm(
     block = triton.next_power_of_2(width)
     _add_norm[(n,)](
         delta, residual, weight, out, delta if b is None else b, slots, delta.stride(0), width,
-        epsilon, BLOCK=block, R=rank if b is not None else 0, num_warps=_warps(block),
+        epsilon, BLOCK=block, R=rank if b is not None else 0,
+        num_warps=_warps(block) * (2 if b is not None else 1),
     )  # fmt: skip
 
 
@@ -266,10 +302,12 @@ def rotate_store(
 def gate(gate_up: Tensor, out: Tensor, b: Tensor | None, slots: Tensor, rank: int) -> None:
     """SiLU(gate) · up: (n, ≥ 2I) → (n, I)."""
     n, width = out.shape
-    block = min(1024, triton.next_power_of_2(width))
-    _gate[(n, triton.cdiv(width, block))](
-        gate_up, out, gate_up if b is None else b, slots, gate_up.stride(0), width,
-        BLOCK=block, R=rank if b is not None else 0, num_warps=4,
+    rank = rank if b is not None else 0
+    block = min(256 if rank else 1024, triton.next_power_of_2(width))
+    rows = min(8, triton.cdiv(n, 8)) if rank else 1
+    _gate[(triton.cdiv(n, rows), triton.cdiv(width, block))](
+        gate_up, out, gate_up if b is None else b, slots, gate_up.stride(0), width, n,
+        ROWS=rows, BLOCK=block, R=rank, num_warps=4,
     )  # fmt: skip
 
 
@@ -289,11 +327,33 @@ def attend(
     _attend_part[(n, kv_heads, splits)](
         queries, keys, values, tables, lengths, mixed, weights, tables.stride(0), size**-0.5,
         splits, page_tokens, KV_HEADS=kv_heads, GROUP=group,
-        ROWS=max(16, triton.next_power_of_2(group)), D=size, TOKENS=64, num_warps=4, num_stages=3,
+        ROWS=max(16, triton.next_power_of_2(group)), D=size, TOKENS=32 if n <= 4 else 64,
+        num_warps=4, num_stages=2,
     )  # fmt: skip
     _attend_join[(n * heads,)](
         mixed, weights, out, splits, D=size, SPLITS=triton.next_power_of_2(splits), num_warps=1
     )
+
+
+def best_parts(n: int, vocabulary: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Scratch for `best` over up to n rows."""
+    size = (n, triton.cdiv(vocabulary, _BEST_BLOCK))
+    values = torch.empty(size, device=device, dtype=torch.float32)
+    return values, torch.empty(size, device=device, dtype=torch.int32)
+
+
+def best(
+    logits: Tensor, parts: tuple[Tensor, Tensor], tokens: Tensor, last: Tensor, states: Tensor
+) -> None:
+    """tokens (n,) = arg-max of logits (n, V), the first of equals; last[states] = tokens."""
+    n, vocabulary = logits.shape
+    values, ids = parts
+    count = values.shape[1]
+    _best_part[(n, count)](logits, values, ids, vocabulary, count, BLOCK=_BEST_BLOCK, num_warps=4)
+    _best[(n,)](
+        values, ids, tokens, last, states, count, vocabulary,
+        PARTS=triton.next_power_of_2(count), num_warps=1,
+    )  # fmt: skip
 
 
 def matvec_tile(out: int, inside: int) -> tuple[int, int, int] | None:

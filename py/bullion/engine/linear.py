@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_FEWEST_ROWS = 4  # BLAS sums differently below
+FEWEST_ROWS = 4  # below, a row may be summed in another order
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,26 @@ class LoraRows:
 def product(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
     """x ↦ x Wᵀ + b on the CPU, for rows x (n, in) of any n, each row by itself to the last bit.
 
-    oneDNN with weights packed for it sums every row in the same order whatever n is (a test looks),
-    and from four rows on is 2 to 3 times faster than BLAS. Where it is not there, BLAS does the
-    same from four rows on, so fewer are padded.
+    From four rows on, BLAS and oneDNN sum every row in the same order whatever n is (a test looks);
+    below, some machines choose another kernel, so fewer rows are padded. oneDNN with weights packed
+    for it is 2 to 3 times faster than BLAS at a handful of rows.
     """
     if torch.backends.mkldnn.is_available() and weight.dtype == torch.float32:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 8)
-        multiply = torch.ops.mkldnn._linear_pointwise
-        return lambda x: multiply(x, packed, bias, "none", [], "")
+        linear = torch.ops.mkldnn._linear_pointwise
+
+        def multiply(x: Tensor) -> Tensor:
+            return linear(x, packed, bias, "none", [], "")  # type: ignore[no-any-return]
+    else:
+
+        def multiply(x: Tensor) -> Tensor:
+            return F.linear(x, weight, bias)
 
     def padded(x: Tensor) -> Tensor:
         n = x.shape[0]
-        if n >= _FEWEST_ROWS:
-            return F.linear(x, weight, bias)
-        return F.linear(F.pad(x, (0, 0, 0, _FEWEST_ROWS - n)), weight, bias)[:n]
+        if n >= FEWEST_ROWS:
+            return multiply(x)
+        return multiply(F.pad(x, (0, 0, 0, FEWEST_ROWS - n)))[:n]
 
     return padded
 

@@ -114,6 +114,14 @@ class Resident:
         tokenizer = self.tokenizer.tokenizer
         return prompt_ids(tokenizer, prompt, self.shape.vocab_size, add_special_tokens)
 
+    def tokenize(self, prompt: Any, add_special_tokens: bool) -> list[int]:
+        """As `prompt`, but the very name of a control token is that token: so clients look ids up."""
+        if isinstance(prompt, TextPrompt) and not add_special_tokens:
+            named = self.tokenizer.tokenizer.get_added_vocab().get(prompt.text)
+            if named is not None:
+                return [named]
+        return self.prompt(prompt, add_special_tokens)
+
     def generate(self, id: str, spec: GenerateSpec, adapter: ResidentAdapter | None) -> None:
         """Queues a request. Raises Refusal: context_length_exceeded, queue_full, empty_prompt …"""
         prompt = self.prompt(spec.prompt)

@@ -16,7 +16,7 @@ from torch import Tensor
 from bullion.engine.adapters import AdapterSite
 from bullion.engine.attention import Span
 from bullion.engine.forward import Batch, Llama
-from bullion.engine.linear import LoraRows
+from bullion.engine.linear import FEWEST_ROWS, LoraRows
 from bullion.engine.logprobs import Scores, score
 from bullion.engine.sampling import choose
 from bullion.engine.scheduler import Piece, Plan
@@ -162,6 +162,11 @@ class CpuRunner:
             ]
             held = torch.tensor(pages[: -(-piece.end // per_page)])
             spans.append(Span(start, len(tokens), piece.end, held))
+        missing = FEWEST_ROWS - len(tokens)
+        if missing > 0:  # rows that belong to nobody and write to page 0
+            tokens += [0] * missing
+            positions += [0] * missing
+            slots += [0] * missing
         lora = lora_rows([(s.start, s.end) for s in spans], [p.sequence.slot for p in work])
         return Batch(
             torch.tensor(tokens), torch.tensor(positions), torch.tensor(slots), spans, lora
@@ -174,7 +179,7 @@ def lora_rows(spans: Many[tuple[int, int]], slots: Many[int | None]) -> LoraRows
     if not used:
         return None
     if len(used) == 1 and None not in slots:
-        return LoraRows([(next(iter(used)), None)])
+        return LoraRows([(next(iter(used)), None)])  # rows of nobody do no harm
     groups: list[tuple[int, Tensor | None]] = []
     for slot in used:
         rows = [

@@ -35,7 +35,7 @@ def test_of_200_random_requests_each_text_is_the_one_produced_alone(
 ) -> None:
     chance = random.Random(11)
     models = ["base", "one", "two"]
-    crowd, alone = serve(kv_memory_gb=0.0003), serve()
+    crowd, alone = serve(kv_memory_gb=0.0003 if EXACT else 0.00015), serve()
     for serving in (crowd, alone):
         serving.load("one", adapters[0])
         serving.load("two", adapters[1])
@@ -82,7 +82,7 @@ def test_every_stream_gets_a_token_in_every_step_while_a_long_prompt_is_computed
         before = len(serving.tokens[("short", 0)])
         serving.step()
         steps += 1
-        if steps > 1 or EXACT:  # on the GPU the first token comes a step later
+        if steps > 2 or EXACT:  # on the GPU tokens come a step later
             assert len(serving.tokens[("short", 0)]) == before + 1
     assert steps > 10
 

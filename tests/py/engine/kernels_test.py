@@ -107,3 +107,38 @@ def test_a_product_with_one_row_is_the_product(out: int, inside: int) -> None:
     assert tile is not None
     kernels.matvec(x, weight, found, tile)
     assert error(found, x.double() @ weight.double().t()) < 1e-5
+
+
+def test_the_best_token_is_the_first_of_the_largest_logits() -> None:
+    from bullion.engine import kernels
+
+    torch.manual_seed(3)
+    logits = torch.randn(3, 5000).round(decimals=1).to(DEVICE)  # many equals
+    logits[1, 4999] = logits[2, 0] = 9.0
+    tokens = torch.full((3,), -7, device=DEVICE)
+    last = torch.full((9,), -7, device=DEVICE)
+    states = torch.tensor([4, 0, 8], device=DEVICE)
+    kernels.best(logits, kernels.best_parts(4, 5000, DEVICE), tokens, last, states)
+    expected = [int((row == row.max()).nonzero()[0]) for row in logits.cpu()]
+    assert tokens.tolist() == expected
+    assert last.tolist() == [expected[1], -7, -7, -7, expected[0], -7, -7, -7, expected[2]]
+
+
+def test_the_gate_widens_each_row_by_its_own_adapter() -> None:
+    from bullion.engine import kernels
+
+    torch.manual_seed(4)
+    n, width, rank, slots = 20, 40, 8, 3
+    wide = torch.randn(n, 2 * width + slots * 2 * rank)
+    b = torch.randn(slots, 2 * width, rank)
+    chosen = torch.tensor([-1, 0, 0, 2, 1] * 4)
+    out = torch.full((n, width), float("nan"), device=DEVICE)
+    kernels.gate(wide.to(DEVICE), out, b.to(DEVICE), chosen.to(DEVICE), rank)
+    full = wide[:, : 2 * width].clone()
+    low = wide[:, 2 * width :].view(n, slots, 2, rank)
+    for row, slot in enumerate(chosen.tolist()):
+        if slot >= 0:
+            full[row, :width] += b[slot, :width] @ low[row, slot, 0]
+            full[row, width:] += b[slot, width:] @ low[row, slot, 1]
+    gate, up = full.chunk(2, dim=-1)
+    assert error(out, torch.nn.functional.silu(gate) * up) < 1e-5
