@@ -6,6 +6,7 @@ It owns which bases are resident and which names lead to them. No thread, no HTT
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 import traceback
@@ -256,26 +257,28 @@ class Engine:
         self._leaving.append((work.id, name))
 
     def _finish_leaving(self) -> None:
-        """Unloads whose last request has ended."""
+        """Unloads whose last request has ended; bases that no name leads to are given back."""
+        gone: list[Event] = []
         for id, name in list(self._leaving):
-            if name.resident.uses(name.model.name) and name.model.name not in self._names:
+            if name.model.name not in self._names and name.resident.uses(name.model.name):
                 continue
             self._leaving.remove((id, name))
             self._let_go(name)
-            self._outbox.append(FinishedEvent(id, {"name": name.model.name}))
+            gone.append(FinishedEvent(id, {"name": name.model.name}))
+        wanted = [n.resident for n in self._names.values()] + [n.resident for _, n in self._leaving]
+        for resident in list(self._residents):
+            if resident not in wanted and not resident.busy:
+                self._drop(resident)
+        self._outbox += gone  # only now: who hears of it may count on the memory
 
     def _let_go(self, name: _Name) -> None:
-        """A name no longer holds its adapter; a base that no name leads to is given back."""
         if name.adapter is not None:
             name.resident.adapters.release(name.adapter)
-        waiting = [entry.resident for _, entry in self._leaving]
-        named = [entry.resident for entry in self._names.values()]
-        if name.resident not in named + waiting and not name.resident.busy:
-            self._drop(name.resident)
 
     def _drop(self, resident: Resident) -> None:
-        if resident in self._residents:
-            self._residents.remove(resident)
+        self._residents.remove(resident)
+        resident.close()
+        gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 

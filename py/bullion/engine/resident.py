@@ -107,9 +107,6 @@ class Resident:
         """Whether a request for that name is under way."""
         return any(request.model == model for request in self._requests.values())
 
-    def answers(self, id: str) -> bool:
-        return id in self._requests
-
     def prompt(self, prompt: Any, add_special_tokens: bool = True) -> list[int]:
         tokenizer = self.tokenizer.tokenizer
         return prompt_ids(tokenizer, prompt, self.shape.vocab_size, add_special_tokens)
@@ -171,6 +168,10 @@ class Resident:
             adapter.users += 1
         self._requests[id] = Request(id, spec.model, choices, adapter)
         self._choices.update((choice.sequence, choice) for choice in choices)
+
+    def close(self) -> None:
+        """Lets weights and KV memory go. Nothing may be asked of it afterwards."""
+        del self._runner, self.adapters
 
     def cancel(self, id: str) -> list[Event]:
         """Ends a request now; its pages and rows are free when this returns."""

@@ -1,0 +1,162 @@
+"""Models come and go by name: bases share nothing but memory, adapters share their base."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import weakref
+from pathlib import Path
+
+import pytest
+from bullion.contract.recipe import BaseModel
+from bullion.contract.worker import (
+    Detokenize,
+    IdsPrompt,
+    Load,
+    MessageEvent,
+    ServedModel,
+    Tokenize,
+    Unload,
+)
+from serving import Serving, generate, write_adapter
+
+PROMPT = [0, 5, 6, 7]
+
+
+def load(serving: Serving, name: str, base: Path, adapter: Path | None = None) -> None:
+    model = ServedModel(name, BaseModel(name, str(base), None, False), str(adapter or "") or None)
+    serving.run([Load("load", f"load-{name}", model)])
+
+
+@pytest.fixture
+def other(base: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(base, tmp_path / "other"))
+
+
+def test_loading_says_what_was_loaded(serving: Serving) -> None:
+    result = serving.finished["load-base"].result
+    assert result["name"] == "base"
+    assert (result["context_length"], result["vocab_size"]) == (512, 400)
+    assert result["eos_ids"] == [1, 4]
+    assert result["seconds"] >= 0
+    json.dumps(serving.engine.status())  # JSON values only
+
+
+def test_a_base_stays_in_memory_once_for_all_its_names(
+    serving: Serving, base: Path, adapters: list[Path]
+) -> None:
+    load(serving, "again", base)
+    load(serving, "tuned", base, adapters[0])
+    load(serving, "tuned twice", base, adapters[0])
+    assert len(serving.engine._residents) == 1
+    assert serving.engine.status()["adapters"] == 1
+    serving.run([Unload("unload", "u1", "tuned")])
+    assert serving.engine.status()["adapters"] == 1
+    serving.run([Unload("unload", "u2", "tuned twice")])
+    assert serving.engine.status()["adapters"] == 0
+
+
+def test_an_adapter_whose_files_changed_is_another_adapter(
+    serving: Serving, base: Path, adapters: list[Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(adapters[0], tmp_path / "adapter"))
+    load(serving, "tuned", base, folder)
+    before = serving.text(generate("a", PROMPT, "tuned"))
+    shutil.copytree(adapters[1], folder, dirs_exist_ok=True)
+    load(serving, "tuned", base, folder)
+    after = serving.text(generate("b", PROMPT, "tuned"))
+    load(serving, "second", base, adapters[1])
+    assert after == serving.text(generate("c", PROMPT, "second")) != before
+
+
+def test_unloading_the_last_name_gives_the_base_back(serving: Serving) -> None:
+    resident = weakref.ref(serving.engine._residents[0])
+    serving.run([Unload("unload", "gone", "base")])
+    assert "gone" in serving.finished and resident() is None
+    serving.run([generate("a", PROMPT)])
+    assert serving.failed["a"].error.code == "model_not_loaded"
+
+
+def test_two_bases_answer_side_by_side(serving: Serving, other: Path) -> None:
+    load(serving, "other", other)
+    assert len(serving.engine._residents) == 2
+    serving.run([generate("a", PROMPT, "base"), generate("b", PROMPT, "other")])
+    assert serving.texts[("a", 0)] == serving.texts[("b", 0)]
+
+
+def test_a_base_that_does_not_fit_takes_the_place_of_the_idle_one_and_says_so(
+    serving: Serving, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = serving.engine
+    room = {0: 1 << 40, 1: 0}
+    monkeypatch.setattr(
+        "bullion.engine.engine.free_bytes", lambda device: room[len(engine._residents)]
+    )
+    model = ServedModel("other", BaseModel("other", str(other), None, False), None)
+    engine.submit(Load("load", "l", model))
+    said = [event for _ in range(30) for event in engine.step()]
+    messages = [event for event in said if isinstance(event, MessageEvent)]
+    assert [message.code for message in messages] == ["model_unloaded"]
+    assert engine.status()["models"] == ["other"]
+
+
+def test_a_base_that_does_not_fit_beside_busy_ones_is_refused(
+    serving: Serving, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bullion.engine.engine.free_bytes", lambda device: 0)
+    serving.engine.submit(generate("stream", PROMPT, max_tokens=100))
+    serving.step()
+    load(serving, "other", other)
+    assert serving.failed["load-other"].error.code == "out_of_memory"
+    assert serving.finish[("stream", 0)] == "length"
+
+
+def test_a_load_can_be_cancelled(serving: Serving, other: Path) -> None:
+    model = ServedModel("other", BaseModel("other", str(other), None, False), None)
+    serving.engine.submit(Load("load", "l", model))
+    serving.step()
+    serving.engine.cancel("l")
+    serving.run()
+    assert serving.engine.status()["models"] == ["base"]
+    assert len(serving.engine._residents) == 1
+
+
+def test_ids_and_text_go_there_and_back(serving: Serving) -> None:
+    ids = [0, 60, 61, 62, 4]
+    serving.run([Detokenize("detokenize", "d", "base", ids)])
+    text = serving.finished["d"].result["text"]
+    assert text.startswith("<|begin_of_text|>") and text.endswith("<|eot_id|>")
+    serving.run([Tokenize("tokenize", "t", "base", IdsPrompt("ids", ids), True)])
+    assert serving.finished["t"].result["ids"] == ids
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        ({"use_dora": True}, "unsupported_adapter"),
+        ({"modules_to_save": ["lm_head"]}, "unsupported_adapter"),
+    ],
+)
+def test_an_adapter_that_cannot_be_served_unmerged_is_refused(
+    serving: Serving, base: Path, tmp_path: Path, settings: dict[str, object], code: str
+) -> None:
+    load(serving, "tuned", base, write_adapter(tmp_path / "adapter", base, 1, **settings))
+    assert serving.failed["load-tuned"].error.code == code
+    assert "export" in serving.failed["load-tuned"].error.message
+
+
+def test_an_adapter_of_another_shape_is_refused_by_the_module_that_does_not_fit(
+    serving: Serving, base: Path, adapters: list[Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(adapters[0], tmp_path / "adapter"))
+    file = folder / "adapter_model.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in tensors if "layers.1.mlp.up_proj.lora_B" in name)
+    tensors[name] = tensors[name][:-8].contiguous()
+    save_file(tensors, file)
+    load(serving, "tuned", base, folder)
+    assert serving.failed["load-tuned"].error.code == "adapter_mismatch"
+    assert "layers.1.mlp.up_proj" in serving.failed["load-tuned"].error.message
+    assert serving.engine.status()["adapters"] == 0
