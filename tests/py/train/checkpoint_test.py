@@ -12,10 +12,12 @@ import pytest
 import torch
 from bullion.contract.errors import Refusal
 from bullion.contract.recipe import SavingSpec, TrainSpec
+from bullion.models import lora
+from bullion.models.load import load_base
 from bullion.train import checkpoint
 from bullion.train.recipe import train
 from safetensors.torch import load_file
-from small_jobs import of_type, run
+from small_jobs import of_type, plain_spec, run
 
 
 def names(spec: TrainSpec) -> list[str]:
@@ -80,8 +82,25 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(
     assert events[-1].type == "finished"
 
 
-def test_a_snapshot_is_not_changed_by_later_steps(quick: TrainSpec, tmp_path: Path) -> None:
-    """The files of an early checkpoint equal those of a job that ends there."""
+def test_a_snapshot_is_not_changed_by_later_steps(tiny: Path) -> None:
+    spec = plain_spec(tiny, tiny, [])
+    base = load_base(spec.model, torch.float32, torch.device("cpu")).model
+    model = lora.attach(base, spec.lora, 42)
+    moments = {"state": {0: {"exp_avg": torch.ones(3), "step": torch.tensor(1.0)}}}
+    taken = checkpoint.snapshot(model, moments, 1, 0.5, {})
+    before = {name: tensor.clone() for name, tensor in taken.adapter.items()}
+    with torch.no_grad():
+        for tensor in lora.adapter_tensors(model).values():
+            tensor.add_(1)
+        moments["state"][0]["exp_avg"].add_(1)
+    assert all(torch.equal(taken.adapter[name], before[name]) for name in before)
+    assert taken.optimizer is not None
+    assert taken.optimizer["state"][0]["exp_avg"].tolist() == [1, 1, 1]
+
+
+def test_an_early_checkpoint_holds_what_a_job_that_ends_there_leaves(
+    quick: TrainSpec, tmp_path: Path
+) -> None:
     spec = replace(quick, schedule=replace(quick.schedule, type="constant"))
     long = replace(spec, saving=SavingSpec("steps", 7, None, False))
     short = replace(

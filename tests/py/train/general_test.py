@@ -38,6 +38,11 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any], bool]] = {
     "qwen3": ("qwen3", {}, True),
     "mistral with a window of 6": ("mistral", {"sliding_window": 6}, True),
     "gemma2 with capped scores": ("gemma2", {"query_pre_attn_scalar": 8}, False),
+    "lfm2, whose convolutions look over a record's edge": (
+        "lfm2",
+        {"layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False},
+        False,
+    ),
     "granite with scaled logits": ("granite", {"logits_scaling": 3.0}, True),
 }
 

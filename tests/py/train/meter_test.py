@@ -6,7 +6,6 @@ import random
 
 import pytest
 import torch
-
 from bullion.train import meter
 from bullion.train.meter import Meter, Pace
 
