@@ -5,8 +5,9 @@ It is the whole way from files to tokens and labels, for training and for lookin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bullion.contract.errors import Refusal
@@ -16,7 +17,7 @@ from bullion.data.packing import fill_knapsacks
 from bullion.data.records import Record
 from bullion.data.supervise import Example, supervise
 from bullion.data.template import choose
-from bullion.data.tokens import Encoder
+from bullion.data.tokens import Encoder, controls_of
 
 CHUNK = 512  # records tokenised together
 LISTED = 20  # record numbers named in a message
@@ -35,6 +36,7 @@ class Examples:
     train: list[Example]
     eval: list[Example]
     cut: Truncation | None  # of the training records
+    spelled: list[int]  # training records whose texts spell control tokens; they stay text
 
 
 def prepare(spec: DataSpec, template: str, seed: int, tokenizer: Any) -> Examples:
@@ -55,6 +57,7 @@ def prepare(spec: DataSpec, template: str, seed: int, tokenizer: Any) -> Example
         list(encode(train, spec, template, tokenizer, cutoff)),
         list(encode(held_out, spec, template, tokenizer, cutoff)),
         None,
+        spelled(train, tokenizer),
     )
     report = truncation(made.train, cutoff)
     if spec.reject_truncated and report:
@@ -69,8 +72,19 @@ def prepare(spec: DataSpec, template: str, seed: int, tokenizer: Any) -> Example
             )
     if packing:
         packed = [fill_knapsacks(part, cutoff) for part in (made.train, made.eval)]
-        return Examples(packed[0], packed[1], report)
-    return Examples(made.train, made.eval, report)
+        return replace(made, train=packed[0], eval=packed[1], cut=report)
+    return replace(made, cut=report)
+
+
+def spelled(records: Sequence[Record], tokenizer: Any) -> list[int]:
+    """The records in whose texts the string of a control token stands."""
+    pattern = re.compile("|".join(map(re.escape, controls_of(tokenizer))) or r"(?!)")
+    return [
+        record.index
+        for record in records
+        if any(pattern.search(turn.content) for turn in record.turns)
+        or (record.system and pattern.search(record.system))
+    ]
 
 
 def encode(

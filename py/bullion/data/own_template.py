@@ -13,7 +13,7 @@ from typing import Any
 from bullion.contract.errors import Refusal
 from bullion.contract.worker import Message
 from bullion.data.records import Record
-from bullion.data.tokens import Piece, pieces_of
+from bullion.data.tokens import Piece, controls_of, pieces_of
 
 _MARKS = [chr(code) for code in range(0xFDD0, 0xFDF0)]  # Unicode noncharacters
 
@@ -32,9 +32,7 @@ class OwnTemplate:
                 "template",
             )
         self.tokenizer = tokenizer
-        self.controls = tuple(dict.fromkeys(tokenizer.all_special_tokens)) + tuple(
-            t.content for t in tokenizer.added_tokens_decoder.values() if t.special
-        )
+        self.controls = controls_of(tokenizer)
 
     def pairs(
         self, record: Record, default_system: str | None

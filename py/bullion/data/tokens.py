@@ -70,6 +70,12 @@ class Encoder:
         return self._vocabulary[token]
 
 
+def controls_of(tokenizer: Any) -> tuple[str, ...]:
+    """Every string that the tokenizer knows as a control token."""
+    added = [t.content for t in tokenizer.added_tokens_decoder.values() if t.special]
+    return tuple(dict.fromkeys([*tokenizer.all_special_tokens, *added]))
+
+
 def pieces_of(text: str, controls: Iterable[str]) -> list[Piece]:
     """Trusted template text as pieces: every occurrence of one of `controls` is a control token."""
     pattern = "|".join(re.escape(c) for c in sorted(controls, key=len, reverse=True))

@@ -133,5 +133,9 @@ def describe_data(
     )
     if examples.cut:
         yield say("truncated", examples.cut.text, "warn", **examples.cut.data)
+    if examples.spelled:
+        named = ", ".join(map(str, examples.spelled[:20]))
+        text = f"{len(examples.spelled)} records spell control tokens; they stay text ({named})"
+        yield say("spelled_tokens", text, records=examples.spelled)
     if spec.data.packing and not spec.data.neat_packing:
         yield say("packing", "Packed records never see each other, as with neat_packing")

@@ -54,7 +54,7 @@ def planned(folder: Path, monkeypatch: pytest.MonkeyPatch, free_gb: float, **cha
     lengths = [378] * 976 + [943]
     records = [Example(i, [0] * n, [0] * n) for i, n in enumerate(lengths)]
     course = Course(977, LengthSpec(10.0, -1, 1, 8, 8, True), 42)
-    return plan(spec, folder, Examples(records, [], None), course, CUDA)
+    return plan(spec, folder, Examples(records, [], None, []), course, CUDA)
 
 
 def test_with_room_enough_nothing_is_computed_twice(

@@ -18,6 +18,7 @@ from bullion.contract.recipe import (
     TrainSpec,
 )
 from bullion.train.encode import encode
+from bullion.train.plan import Plan
 from peft import PeftModel
 from safetensors.torch import load_file
 from small_jobs import of_type, plain_spec, run, write_records
@@ -98,16 +99,39 @@ def test_a_logged_loss_is_the_mean_of_the_steps_since_the_last_line(
     assert [json.loads(line)["loss"] for line in log] == [round(mean, 4) for mean in means]
 
 
+@pytest.fixture
+def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A memory plan that cuts every step of four records into packs of one or two."""
+    monkeypatch.setattr("bullion.train.recipe.plan", lambda *_: Plan("none", 120, 0, 0))
+
+
 def test_micro_packs_change_nothing_but_rounding(
-    quick: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick: TrainSpec, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     whole = of_type(run(quick), "progress")
-    from bullion.train import run as steps
-
-    cut = steps.micro_packs
-    monkeypatch.setattr(steps, "micro_packs", lambda examples, _: cut(examples, 60))
+    request.getfixturevalue("small_packs")
     parts = of_type(run(replace(quick, output_dir=str(tmp_path / "parts"))), "progress")
     assert [e.loss for e in parts] == pytest.approx([e.loss for e in whole], rel=1e-4)
+    assert [e.grad_norm for e in parts] == pytest.approx([e.grad_norm for e in whole], rel=1e-3)
+
+
+def test_a_cancel_is_heard_between_two_micro_packs_and_a_pause_after_the_step(
+    quick: TrainSpec, small_packs: None
+) -> None:
+    for how, steps in (("cancel", 0), ("pause", 1)):
+        looks = iter(range(1000))
+        events = run(quick, lambda how=how, looks=looks: how if next(looks) >= 1 else None)
+        assert events[-1].type == "stopped" and events[-1].how == how
+        assert len(of_type(events, "progress")) == steps
+        assert [e.step for e in of_type(events, "checkpoint")] == [1] * steps
+
+
+def test_records_that_spell_control_tokens_are_named(quick: TrainSpec, tmp_path: Path) -> None:
+    texts = [["Hi", "Ho"], ["What is <|eot_id|>?", "The end."]]
+    data = write_records(tmp_path / "spelled.jsonl", texts)
+    events = run(replace(quick, data=replace(quick.data, train=[data])))
+    (named,) = said(events, "spelled_tokens")
+    assert named.data["records"] == [1]
 
 
 def test_all_faults_of_a_job_are_named_at_once(quick: TrainSpec) -> None:
