@@ -39,7 +39,8 @@ from bullion.engine.pages import PagePool
 from bullion.engine.resident import Resident, Tokenizer
 from bullion.engine.runner import CpuRunner, Runner
 from bullion.models.fetch import local_folder
-from bullion.models.llama import LlamaShape, LlamaWeights, load_llama
+from bullion.models.llama import LlamaShape, LlamaWeights
+from bullion.models.llama_weights import load_llama
 
 Work = Load | Unload | Generate | Tokenize | Detokenize
 PAGE_TOKENS = 16
@@ -216,7 +217,7 @@ class Engine:
     def _runner(self, weights: LlamaWeights, pages: int) -> Generator[None, None, Runner]:
         if self._device.type == "cpu":
             return CpuRunner(weights, pages, PAGE_TOKENS)
-        from bullion.engine.graphs import CudaRunner
+        from bullion.engine.cuda_runner import CudaRunner
 
         opening = self._opening
         runner = CudaRunner(

@@ -1,7 +1,7 @@
 """Carries a plan out: KV memory, batches, forward passes, sampling. The CPU's runner.
 
 It owns the tensors of one base and nothing of requests. `launch` starts a step and `read` waits for
-its tokens; on the CPU the work is done when launch returns, on CUDA (graphs.py) it is not.
+its tokens; on the CPU the work is done when launch returns, on CUDA (cuda_runner.py) it is not.
 """
 
 from __future__ import annotations
@@ -52,6 +52,15 @@ class Result:
     prompts: list[PromptScored] = field(default_factory=list)
     prefilled: list[Sequence] = field(default_factory=list)  # prompts that are complete now
     sampled: list[Sampled] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Tokens that a launched step has drawn, still on the device."""
+
+    sequences: list[Sequence]
+    tokens: Tensor  # (n,) int64
+    logits: Tensor  # (n, V), valid until the next step is launched
 
 
 class Launched(Protocol):

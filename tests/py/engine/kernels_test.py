@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from bullion.models.llama import LlamaShape, LlamaWeights, load_llama, run_through
+from bullion.models.llama import LlamaShape, LlamaWeights
+from bullion.models.llama_weights import load_llama, run_through
 
 pytest.importorskip("triton", reason="Triton is not installed")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -36,7 +37,7 @@ def error(found: torch.Tensor, expected: torch.Tensor) -> float:
 def test_a_decode_step_gives_the_hidden_states_of_the_cpu(
     base: Path, adapters: list[Path], slots: list[int]
 ) -> None:
-    from bullion.engine import kernels
+    from bullion.engine import attention_kernels
     from bullion.engine.adapters import AdapterSlots
     from bullion.engine.attention import Span
     from bullion.engine.cuda_llama import CudaLlama, Rows
@@ -84,7 +85,7 @@ def test_a_decode_step_gives_the_hidden_states_of_the_cpu(
 
     def attend(layer: int, queries: torch.Tensor, out: torch.Tensor) -> None:
         keys, values = there[layer, 0], there[layer, 1]
-        kernels.attend(queries, keys, values, padded, counts, out, mixed, weights, PAGE)
+        attention_kernels.attend(queries, keys, values, padded, counts, out, mixed, weights, PAGE)
 
     last = torch.tensor([0, 8, 0, 0], device=DEVICE)
     given = torch.tensor([7, -1, 9], device=DEVICE)  # the second one's token is on the device

@@ -10,13 +10,8 @@ from typing import Any
 import pytest
 import torch
 from bullion.contract.errors import Refusal
-from bullion.models.llama import (
-    LlamaShape,
-    SpareRows,
-    load_llama,
-    rotary_frequencies,
-    run_through,
-)
+from bullion.models.llama import LlamaShape, rotary_frequencies
+from bullion.models.llama_weights import SpareRows, load_llama, run_through
 from safetensors.torch import load_file, save_file
 
 CPU = torch.device("cpu")
