@@ -114,7 +114,7 @@ def write(
 
 
 def _write_shard(out: Path, shard: Shard, device: str, seed: int) -> None:
-    with TensorFileWriter(out / shard.name, shard.tensors, durable=False) as writer:
+    with TensorFileWriter(out / shard.name, shard.tensors) as writer:
         for name, (dtype, shape) in shard.tensors.items():
             if len(shape) == 1:
                 writer.write(name, torch.ones(shape, dtype=dtype))

@@ -41,10 +41,15 @@ def apply_changes(weight: torch.Tensor, changes: list[Change]) -> torch.Tensor:
     """The merged weight in `weight`'s dtype, rounded after every change."""
     for change in changes:
         if isinstance(change, torch.Tensor):
-            weight = change.to(weight.dtype)
+            weight = change.to(weight.device, weight.dtype)
         else:
             weight = merged_weight(weight, change)
     return weight
+
+
+def part(changes: list[Change], rows: slice) -> list[Change]:
+    """What `changes` do to some rows of their tensor."""
+    return [_rows(c, rows) if isinstance(c, LoraPair) else c[rows] for c in changes]
 
 
 def unmerged(weight: torch.Tensor, changes: list[Change]) -> tuple[torch.Tensor, list[LoraPair]]:
@@ -56,6 +61,11 @@ def unmerged(weight: torch.Tensor, changes: list[Change]) -> tuple[torch.Tensor,
         else:
             pairs.append(change)
     return weight, pairs
+
+
+def _rows(pair: LoraPair, rows: slice) -> LoraPair:
+    magnitude = None if pair.magnitude is None else pair.magnitude[rows]
+    return LoraPair(pair.a, pair.b[rows], pair.scale, magnitude)
 
 
 def _check(folder: Path, name: str, base: TensorFolder, shape: tuple[int, ...], tied: bool) -> None:

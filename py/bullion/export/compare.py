@@ -1,6 +1,6 @@
 """The proof by answers: logits of the merged model beside those of base and unmerged adapter.
 
-Measures and judges; one layer of one model is in memory at a time. It does not look at weights.
+Measures and judges; one layer of each is in memory at a time. It does not look at weights.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from bullion.contract.errors import Refusal
-from bullion.export.streamed import StreamedModel
+from bullion.export.streamed import CHUNK, StreamedModels
 
-CHUNK = 16384  # vocabulary entries at a time
 PROBE_TOKENS = 256  # of each prompt, the first
 # Merged may be off by this share of what the adapter does, or by what rounding does: ROUNDING of
 # the logits' spread for each half layer, growing as a random walk (measured: a third of it).
@@ -48,63 +47,50 @@ class LogitComparison:
 
 
 def compare(
-    base: StreamedModel,
-    tuned: StreamedModel,
-    merged: StreamedModel,
-    prompts: list[list[int]],
-    found: LogitComparison,
+    models: StreamedModels, prompts: list[list[int]], found: LogitComparison
 ) -> Iterator[str]:
-    """Fill `found`; yields between layers. `tuned` is the base with its adapters unmerged."""
+    """Fill `found` from the views "base", "tuned" (base with adapters unmerged) and "merged".
+
+    Yields between layers and between pieces of the vocabulary.
+    """
     prompts = [ids[:PROBE_TOKENS] for ids in prompts if ids]
     last: dict[str, torch.Tensor] = {}
-    for name, model in (("base", base), ("tuned", tuned), ("merged", merged)):
-        for states in model.states(prompts):
-            last[name] = states
-            yield name
-    n = last["tuned"].shape[0]
-    best = {name: (torch.full((n,), -math.inf), torch.zeros(n, dtype=torch.long)) for name in last}
-    total = squares = off = effect = 0.0
-    for start in range(0, tuned.vocabulary, CHUNK):
-        stop = min(start + CHUNK, tuned.vocabulary)
-        logits = _logits({"base": base, "tuned": tuned, "merged": merged}, last, start, stop)
-        off_by = logits["merged"] - logits["tuned"]
-        found.max_difference = _largest(found.max_difference, float(off_by.abs().max()))
-        off += float(off_by.square().sum(dtype=torch.float64))
-        effect += float((logits["base"] - logits["tuned"]).square().sum(dtype=torch.float64))
-        total += float(logits["tuned"].sum(dtype=torch.float64))
-        squares += float(logits["tuned"].square().sum(dtype=torch.float64))
-        for name in ("tuned", "merged"):
-            value, index = logits[name].cpu().max(dim=1)
-            higher = value > best[name][0]
-            best[name] = (
-                torch.where(higher, value, best[name][0]),
-                torch.where(higher, index + start, best[name][1]),
-            )
+    for states in models.states(prompts):
+        last = states
+        yield "layer"
+    n, device = last["tuned"].shape[0], last["tuned"].device
+    seen: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {"tuned": [], "merged": []}
+    sums = torch.zeros(4, dtype=torch.float64, device=device)
+    largest = torch.zeros((), device=device)
+    start = 0
+    for logits in models.logits(last):
+        tuned = logits["tuned"]
+        off = logits["merged"] - tuned
+        largest = torch.maximum(largest, off.abs().max())  # NaN stays NaN
+        squares = (off.square(), (logits["base"] - tuned).square(), tuned, tuned.square())
+        sums += torch.stack([one.sum(dtype=torch.float64) for one in squares])
+        for name, best in seen.items():
+            value, index = logits[name].max(dim=1)
+            best.append((value, index + start))
+        start += tuned.shape[1]
         yield "head"
-    count = n * tuned.vocabulary
+    count = n * models.vocabulary
+    off_sum, effect, total, square = sums.tolist()
     found.positions = n
-    found.rms_difference = math.sqrt(off / count)
+    found.max_difference = float(largest)
+    found.rms_difference = math.sqrt(off_sum / count)
     found.rms_effect = math.sqrt(effect / count)
-    found.spread = math.sqrt(max(squares / count - (total / count) ** 2, 0.0))
-    same = best["tuned"][1] == best["merged"][1]
+    found.spread = math.sqrt(max(square / count - (total / count) ** 2, 0.0))
+    same = _best(seen["tuned"]) == _best(seen["merged"])
     found.top1_agreement = float(same.float().mean())
 
 
-def _logits(
-    models: dict[str, StreamedModel], states: dict[str, torch.Tensor], start: int, stop: int
-) -> dict[str, torch.Tensor]:
-    if models["tuned"].changes_head or models["base"].head_dtype != models["merged"].head_dtype:
-        return {name: model.logits(states[name], start, stop) for name, model in models.items()}
-    # The weights have proved that all three share one head: it is read once.
-    together = models["base"].logits(torch.cat([states[name] for name in models]), start, stop)
-    return dict(zip(models, together.chunk(len(models)), strict=True))
+def _best(seen: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """The best token of every position, of the pieces' best: (N,)"""
+    values, tokens = (torch.stack(side) for side in zip(*seen, strict=True))  # (pieces, N)
+    return tokens.gather(0, values.argmax(dim=0, keepdim=True))[0]
 
 
-def steps_of(model: StreamedModel) -> int:
+def steps_of(models: StreamedModels) -> int:
     """How often `compare` yields."""
-    return 3 * (model.layers + 1) + math.ceil(model.vocabulary / CHUNK)
-
-
-def _largest(a: float, b: float) -> float:
-    """The larger one; NaN stays NaN."""
-    return b if math.isnan(b) or b > a else a
+    return models.layers + 1 + math.ceil(models.vocabulary / CHUNK)

@@ -1,18 +1,17 @@
 """The export: base and adapters in, one verified model folder out. Reads top-down.
 
-A generator of events that knows no thread and no HTTP. Weights pass tensor by tensor from shard to
-shard, always computed on the CPU so that the same bits come out on every machine; the proofs may
-run on a GPU. What fails its proof is never published.
+A generator of events that knows no HTTP. Weights pass by blocks of rows from shard to shard, summed
+on the CPU so that the same bits come out on every machine, unless `export_device: auto` finds a
+GPU; answers are compared on a GPU wherever one has room. What fails its proof is never published.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -27,21 +26,26 @@ from bullion.contract.worker import (
     StoppedEvent,
 )
 from bullion.data.template import chat_prompt_ids
-from bullion.export.changes import Changes, apply_changes, read_changes
+from bullion.export.changes import Changes, read_changes
 from bullion.export.compare import LogitComparison, compare, steps_of
+from bullion.export.crew import Crew
 from bullion.export.describe import describe
+from bullion.export.feed import Feed
 from bullion.export.files import write_small_files
 from bullion.export.pace import Interrupted, Pace
+from bullion.export.pour import pieces_of, pour
 from bullion.export.publish import check_target, publishing
+from bullion.export.seal import Sealing
 from bullion.export.shards import Shard, ordered_shapes, plan_shards, write_index
-from bullion.export.streamed import StreamedModel, skeleton
+from bullion.export.streamed import StreamedModels, View, skeleton
 from bullion.export.weigh import WeightProof, weigh
 from bullion.models.fetch import allows_remote_code, local_folder
 from bullion.models.load import load_tokenizer
-from bullion.models.tensors import TensorFileWriter, TensorFolder
+from bullion.models.tensors import TensorFolder
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-GPU_BYTES = 6_000_000_000  # free memory that the proofs want of a GPU
+GPU_BYTES = 6_000_000_000  # free memory that an export wants of a GPU
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Plan:
     changes: Changes
     dtype: torch.dtype | None  # None: each tensor keeps its own
     shards: list[Shard]
-    device: torch.device  # of the proofs
+    device: torch.device  # where the merged weights are summed
 
 
 def export(spec: ExportSpec, job_id: str, interruption: Interruption) -> Iterator[Event]:
@@ -73,20 +77,20 @@ def export(spec: ExportSpec, job_id: str, interruption: Interruption) -> Iterato
         plan = _prepare(spec)
         total = sum(shard.nbytes for shard in plan.shards)
         check_target(target, plan.source, total)
-        with publishing(target, job_id) as folder:
+        with publishing(target, job_id) as folder, Sealing() as sealing, Crew() as crew:
+            free = crew.start(free_device)  # beside the merge: a GPU takes a second to open
             yield pace.phase("merge", f"Writing {total / 1e9:.2f} GB in {len(plan.shards)} shards")
-            hashes: dict[str, str] = {}
-            yield from _write(plan, folder, hashes, pace)
+            yield from _pour(plan, folder, crew, sealing, pace)
             write_small_files(plan.source, folder, plan.tokenizer, spec.template, plan.dtype)
             yield pace.phase("verify_weights", "Weighing every tensor against base and adapter")
             proof = WeightProof()
-            yield from _weigh(plan, folder, proof, pace)
+            yield from _weigh(plan, folder, crew, proof, pace)
             yield pace.phase("verify_logits", "Comparing answers with base and adapter unmerged")
             found = LogitComparison()
-            yield from _compare(plan, spec, folder, found, pace)
+            where = yield from _compare(plan, spec, folder, crew, free.result(), found, pace)
             yield pace.phase("publish", f"Publishing {target.name}")
-            result = _result(plan, target, total, proof, found)
-            describe(folder, spec, job_id, _told(result), hashes)
+            result = _result(plan, target, total, proof, found, where)
+            describe(folder, spec, job_id, _told(result), sealing.hashes())
         yield FinishedEvent(job_id, result | {"seconds": pace.seconds()})
     except Interrupted as asked:
         yield StoppedEvent(job_id, asked.how)
@@ -116,77 +120,73 @@ def _prepare(spec: ExportSpec) -> Plan:
     )
     dtype = DTYPES.get(spec.dtype)
     shards = plan_shards(ordered_shapes(base, list(model.state_dict()), dtype), spec.shard_bytes)
-    return Plan(
-        source, base, model, load_tokenizer(source), changes, dtype, shards, _device(spec.device)
-    )
+    device = free_device() if spec.device == "auto" else CPU
+    return Plan(source, base, model, load_tokenizer(source), changes, dtype, shards, device)
 
 
-def _device(wanted: Literal["cpu", "auto"]) -> torch.device:
-    """Where the proofs run: a GPU that has room for one layer, or the CPU."""
+def free_device() -> torch.device:
+    """A GPU that has room for an export, or the CPU."""
     roomy = torch.cuda.is_available() and torch.cuda.mem_get_info()[0] >= GPU_BYTES
-    return torch.device("cuda" if wanted == "auto" and roomy else "cpu")
+    return torch.device("cuda" if roomy else "cpu")
 
 
-def _write(plan: Plan, folder: Path, hashes: dict[str, str], pace: Pace) -> Iterator[Event]:
-    total = sum(len(shard.tensors) for shard in plan.shards)
-    tensors = enumerate(_merged(plan), 1)
-    for shard in plan.shards:
-        with TensorFileWriter(folder / shard.name, shard.tensors) as writer:
-            for name in shard.tensors:
-                done, tensor = next(tensors)
-                writer.write(name, tensor)
-                yield from pace.step(done, total)
-        hashes[shard.name] = writer.sha256
+def _pour(plan: Plan, folder: Path, crew: Crew, sealing: Sealing, pace: Pace) -> Iterator[Event]:
+    total = sum(len(pieces) for pieces in pieces_of(plan.shards))
+    poured = pour(plan.base, plan.changes, plan.shards, folder, plan.device, crew, sealing)
+    for done, _ in enumerate(poured, 1):
+        yield from pace.step(done, total)
     write_index(folder, plan.shards)
 
 
-def _merged(plan: Plan) -> Iterator[torch.Tensor]:
-    """Every tensor of every shard in order; while one is written the next one is merged."""
-
-    def merge(name: str, dtype: torch.dtype) -> torch.Tensor:
-        return apply_changes(plan.base.read(name).to(dtype), plan.changes.get(name, []))
-
-    with ThreadPoolExecutor(1) as ahead:
-        waiting: list[Future[torch.Tensor]] = []
-        for shard in plan.shards:
-            for name, (dtype, _) in shard.tensors.items():
-                waiting.append(ahead.submit(merge, name, dtype))
-                if len(waiting) > 1:
-                    yield waiting.pop(0).result()
-        yield waiting.pop().result()
-
-
-def _weigh(plan: Plan, folder: Path, proof: WeightProof, pace: Pace) -> Iterator[Event]:
-    merged = TensorFolder(folder)
-    names = weigh(plan.base, merged, plan.changes, plan.dtype, plan.device, proof)
+def _weigh(plan: Plan, folder: Path, crew: Crew, proof: WeightProof, pace: Pace) -> Iterator[Event]:
+    names = weigh(plan.base, TensorFolder(folder), plan.changes, plan.dtype, crew, proof)
     for done, _ in enumerate(names, 1):
         yield from pace.step(done, len(plan.base.slots))
     proof.judge(adapted=bool(plan.changes))
 
 
 def _compare(
-    plan: Plan, spec: ExportSpec, folder: Path, found: LogitComparison, pace: Pace
-) -> Iterator[Event]:
+    plan: Plan,
+    spec: ExportSpec,
+    folder: Path,
+    crew: Crew,
+    device: torch.device,
+    found: LogitComparison,
+    pace: Pace,
+) -> Generator[Event, None, torch.device]:
+    """Returns where it ran: a GPU that somebody else fills meanwhile is left for the CPU."""
     prompts = [
         chat_prompt_ids(plan.tokenizer, [Message("user", probe)], template=spec.template)
         for probe in spec.probes
     ]
     if not any(prompts):
         yield pace.say("no_probes", "No prompt to compare answers on: only weights were verified")
-        return
-    merged = TensorFolder(folder)
-    untuned = StreamedModel(plan.model, plan.base, {}, plan.device)
-    tuned = StreamedModel(plan.model, plan.base, plan.changes, plan.device)
-    steps = compare(
-        untuned, tuned, StreamedModel(plan.model, merged, {}, plan.device), prompts, found
-    )
-    for done, _ in enumerate(steps, 1):
-        yield from pace.step(done, steps_of(tuned))
-    found.judge(next(iter(plan.shards[0].tensors.values()))[0], tuned.layers)
+        return device
+    views = {
+        "base": View(plan.base, {}),
+        "tuned": View(plan.base, plan.changes),
+        "merged": View(TensorFolder(folder), {}),
+    }
+    models = StreamedModels(plan.model, views, Feed(device, crew))
+    try:
+        for done, _ in enumerate(compare(models, prompts, found), 1):
+            yield from pace.step(done, steps_of(models))
+    except torch.OutOfMemoryError:
+        if device == CPU:
+            raise
+        yield pace.say("gpu_full", "The GPU has no room left: answers are compared on the CPU")
+        return (yield from _compare(plan, spec, folder, crew, CPU, found, pace))
+    found.judge(next(iter(plan.shards[0].tensors.values()))[0], models.layers)
+    return device
 
 
 def _result(
-    plan: Plan, target: Path, total: int, proof: WeightProof, found: LogitComparison
+    plan: Plan,
+    target: Path,
+    total: int,
+    proof: WeightProof,
+    found: LogitComparison,
+    where: torch.device,
 ) -> dict[str, Any]:
     compared = found.positions > 0
     return {
@@ -200,6 +200,8 @@ def _result(
         "positions": found.positions,
         "tensors_changed": len(proof.changed),
         "tensors_kept": len(plan.base.slots) - len(proof.changed),
+        "merged_on": plan.device.type,
+        "compared_on": where.type if compared else None,
     }
 
 

@@ -3,12 +3,13 @@
 For proofs, not for serving: 8 B parameters pass through about 3 GB. Adapters stay unmerged: they
 are added to the outputs of their layers, as in training. It compares nothing.
 
-Legend: T = tokens of a prompt, H = hidden size, N = tokens of all prompts, V = vocabulary.
+Legend: P = prompts, T = tokens of the longest, N = tokens of all without padding, H = hidden size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,14 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from bullion.contract.errors import Refusal
-from bullion.export.changes import Changes, unmerged
+from bullion.export.changes import Changes, part, unmerged
+from bullion.export.feed import Feed, Want
+from bullion.export.shards import slices
 from bullion.models.adapter import LoraPair
 from bullion.models.tensors import TensorFolder
+
+CHUNK = 16384  # vocabulary entries at a time
+EMBEDDING = "model.embed_tokens.weight"
 
 
 def skeleton(folder: Path, trust_remote_code: bool = False) -> PreTrainedModel:
@@ -50,83 +56,124 @@ def skeleton(folder: Path, trust_remote_code: bool = False) -> PreTrainedModel:
     return model.eval()
 
 
-class StreamedModel:
-    """One model of a folder, base or merged, with or without unmerged `changes`."""
+@dataclass(frozen=True)
+class View:
+    """A model as it is looked at: the tensors of a folder, with or without unmerged adapters."""
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        tensors: TensorFolder,
-        changes: Changes,
-        device: torch.device,
-    ) -> None:
-        self._model, self._tensors, self._changes = model, tensors, changes
-        self._device = device
+    tensors: TensorFolder
+    changes: Changes
+
+
+class StreamedModels:
+    """Views of one architecture that walk together: each folder's layers are read once."""
+
+    def __init__(self, model: PreTrainedModel, views: dict[str, View], feed: Feed) -> None:
+        self._model, self._views, self._feed = model, views, feed
+        self._device = feed.device
+        self._folders = list({id(view.tensors): view.tensors for view in views.values()}.values())
         rotary = model.model.rotary_emb
         with torch.device("cpu"):
-            self._rotary = type(rotary)(config=model.config).to(device)
-        tied = "lm_head.weight" not in tensors.slots
-        self._head = "model.embed_tokens.weight" if tied else "lm_head.weight"
-        self.changes_head = self._head in changes
-        self.head_dtype = tensors.slots[self._head].dtype
+            self._rotary = type(rotary)(config=model.config).to(self._device)
+        slots = self._folders[0].slots
+        self._head = "lm_head.weight" if "lm_head.weight" in slots else EMBEDDING
         self.layers = len(model.model.layers)
-        self.vocabulary = tensors.slots[self._head].shape[0]
+        self.vocabulary = slots[self._head].shape[0]
 
     @torch.no_grad()
-    def states(self, prompts: list[list[int]]) -> Iterator[torch.Tensor]:
-        """Yields the states after every layer, and at last those the head reads: (N, H)."""
-        hidden = [self._embed(ids) for ids in prompts]  # each (1, T, H)
-        positions = [torch.arange(len(ids), device=self._device)[None] for ids in prompts]
-        angles = [self._rotary(h, p) for h, p in zip(hidden, positions, strict=True)]
-        for i, layer in enumerate(self._model.model.layers):
-            weights, pairs = self._weights(layer, f"model.layers.{i}")
-            hooks = [_add_pairs(layer.get_submodule(name), pairs[name]) for name in pairs]
-            for j, (ids, angle) in enumerate(zip(positions, angles, strict=True)):
-                given = {"position_ids": ids, "position_embeddings": angle, "attention_mask": None}
-                out = functional_call(layer, weights, (hidden[j],), given)
-                hidden[j] = out[0] if isinstance(out, tuple) else out
-            for hook in hooks:
-                hook.remove()
-            del weights  # before the next layer comes
-            yield torch.cat(hidden, dim=1)[0]
-        norm = self._model.model.norm
-        weights, _ = self._weights(norm, "model.norm")
-        yield functional_call(norm, weights, (torch.cat(hidden, dim=1),))[0]
+    def states(self, prompts: list[list[int]]) -> Iterator[dict[str, torch.Tensor]]:
+        """Yields each view's states after every layer, and at last those the head reads: (N, H).
+
+        Prompts are one padded batch: behind a causal mask no token sees the padding after it.
+        """
+        longest = max(len(ids) for ids in prompts)
+        true = torch.tensor([[t < len(ids) for t in range(longest)] for ids in prompts])  # (P, T)
+        true = true.to(self._device)
+        hidden = {name: self._embed(view, prompts, longest) for name, view in self._views.items()}
+        positions = torch.arange(longest, device=self._device).expand(len(prompts), longest)
+        angles = self._rotary(next(iter(hidden.values())), positions)
+        given = {"position_ids": positions, "position_embeddings": angles, "attention_mask": None}
+        modules = [(f"model.layers.{i}", m) for i, m in enumerate(self._model.model.layers)]
+        modules.append(("model.norm", self._model.model.norm))
+        groups = [
+            [
+                Want(folder, f"{prefix}.{name}")
+                for folder in self._folders
+                for name in _names(module)
+            ]
+            for prefix, module in modules
+        ]
+        tensors = self._feed.each(groups)
+        for prefix, module in modules:
+            read = next(tensors)
+            for folder in self._folders:
+                found = {name: read.pop(0).float() for name in _names(module)}
+                for view_name, view in self._views.items():
+                    if view.tensors is folder:
+                        arguments = given if module is not self._model.model.norm else {}
+                        x = hidden[view_name]
+                        hidden[view_name] = _run(module, prefix, found, view.changes, x, arguments)
+            yield {name: x[true] for name, x in hidden.items()}
 
     @torch.no_grad()
-    def logits(self, states: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-        """Logits of vocabulary entries start..stop for `states` (N, H): (N, stop − start)."""
-        rows = slice(start, stop)
-        weight = self._tensors.read_rows(self._head, start, stop).to(self._device).float()
-        changes = self._changes.get(self._head, [])
-        weight, pairs = unmerged(
-            weight, [c[rows] if isinstance(c, torch.Tensor) else _rows(c, rows) for c in changes]
-        )
-        return add_pairs(functional.linear(states, weight), states, weight, pairs)
+    def logits(self, states: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+        """Each view's logits for its `states` (N, H), CHUNK vocabulary entries at a time."""
+        chunks = slices((self.vocabulary,), CHUNK)
+        dtypes = {folder.slots[self._head].dtype for folder in self._folders}
+        adapted = any(self._head in view.changes for view in self._views.values())
+        # Where no adapter changes the head its weights have proved that all views share it.
+        shared = len(dtypes) == 1 and not adapted
+        folders = self._folders[:1] if shared else self._folders
+        wants = [[Want(folder, self._head, rows) for folder in folders] for rows in chunks]
+        for rows, read in zip(chunks, self._feed.each(wants), strict=True):
+            found: dict[str, torch.Tensor] = {}
+            for folder, tensor in zip(folders, read, strict=True):
+                weight = tensor.float()
+                for name, view in self._views.items():
+                    if shared or view.tensors is folder:
+                        changes = part(view.changes.get(self._head, []), rows)
+                        whole, pairs = unmerged(weight, changes)
+                        x = states[name]
+                        found[name] = add_pairs(functional.linear(x, whole), x, whole, pairs)
+            yield {name: found[name] for name in self._views}
 
-    def _embed(self, ids: list[int]) -> torch.Tensor:
-        name = "model.embed_tokens.weight"
-        rows = {i: self._tensors.read_rows(name, i, i + 1)[0] for i in set(ids)}
-        for change in self._changes.get(name, []):
+    def _embed(self, view: View, prompts: list[list[int]], longest: int) -> torch.Tensor:
+        """(P, T, H)"""
+        rows = {
+            i: view.tensors.read_rows(EMBEDDING, i, i + 1)[0]
+            for i in {i for ids in prompts for i in ids}
+        }
+        for change in view.changes.get(EMBEDDING, []):
             if isinstance(change, torch.Tensor):
                 rows = {i: change[i] for i in rows}
-        return torch.stack([rows[i] for i in ids])[None].to(self._device, torch.float32)
+        padding = torch.zeros_like(next(iter(rows.values())))
+        padded = [[rows[i] for i in ids] + [padding] * (longest - len(ids)) for ids in prompts]
+        stacked = torch.stack([torch.stack(one) for one in padded])
+        return stacked.to(self._device, torch.float32)
 
-    def _weights(
-        self, module: nn.Module, prefix: str
-    ) -> tuple[dict[str, torch.Tensor], dict[str, list[LoraPair]]]:
-        """The tensors of `module` in fp32, and the pairs of its linear layers by their names."""
-        weights: dict[str, torch.Tensor] = {}
-        pairs: dict[str, list[LoraPair]] = {}
-        for name in module.state_dict():
-            whole = f"{prefix}.{name}"
-            tensor = (
-                self._tensors.read(whole).to(self._device).float()
-            )  # moved first: half the bytes
-            weights[name], added = unmerged(tensor, self._changes.get(whole, []))
-            if added:
-                pairs[name.removesuffix(".weight")] = added
-        return weights, pairs
+
+def _names(module: nn.Module) -> list[str]:
+    return list(module.state_dict())
+
+
+def _run(
+    module: nn.Module,
+    prefix: str,
+    tensors: dict[str, torch.Tensor],
+    changes: Changes,
+    x: torch.Tensor,
+    arguments: dict[str, Any],
+) -> torch.Tensor:
+    """What `module` gives for `x` with these tensors, adapters added to its linear layers."""
+    weights: dict[str, torch.Tensor] = {}
+    hooks = []
+    for name, tensor in tensors.items():
+        weights[name], pairs = unmerged(tensor, changes.get(f"{prefix}.{name}", []))
+        if pairs:
+            hooks.append(_add_pairs(module.get_submodule(name.removesuffix(".weight")), pairs))
+    out = functional_call(module, weights, (x,), arguments)
+    for hook in hooks:
+        hook.remove()
+    return out[0] if isinstance(out, tuple) else out
 
 
 def add_pairs(
@@ -153,8 +200,3 @@ def _add_pairs(module: nn.Module, pairs: list[LoraPair]) -> Any:
 
     register: Callable[[Any], Any] = module.register_forward_hook
     return register(hook)
-
-
-def _rows(pair: LoraPair, rows: slice) -> LoraPair:
-    magnitude = None if pair.magnitude is None else pair.magnitude[rows]
-    return LoraPair(pair.a, pair.b[rows], pair.scale, magnitude)

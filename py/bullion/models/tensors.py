@@ -1,17 +1,16 @@
-"""Safetensors files by the piece: read one tensor, or some of its rows; write one after the other.
+"""Safetensors files by the piece: read or write a tensor, or some of its rows, from any thread.
 
-Plain reads instead of a memory map, so that a merge of 16 GB holds one tensor in memory and no
-more. Owns the file format (8 bytes of header length, a JSON header, raw little-endian data) and
+Plain reads and writes instead of a memory map, so that a merge of 16 GB holds a few blocks of rows
+in memory and no more. Owns the file format (8 bytes of header length, a JSON header, raw little-endian data) and
 the order of a folder's tensors. It computes nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -89,14 +88,16 @@ class TensorFolder:
     def read(self, name: str) -> torch.Tensor:
         """The whole tensor, on the CPU."""
         slot = self.slots[name]
-        return _read(slot, 0, slot.nbytes).view(slot.dtype).reshape(slot.shape)
+        return _read(slot, 0, slot.nbytes, None).view(slot.dtype).reshape(slot.shape)
 
-    def read_rows(self, name: str, start: int, stop: int) -> torch.Tensor:
-        """Rows start..stop (first dimension), on the CPU."""
+    def read_rows(
+        self, name: str, start: int, stop: int, into: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Rows start..stop (first dimension), on the CPU; in the bytes of `into` when it is given."""
         slot = self.slots[name]
-        row = slot.nbytes // slot.shape[0]
+        row = slot.nbytes // max(1, slot.shape[0])
         stop = min(stop, slot.shape[0])
-        data = _read(slot, start * row, (stop - start) * row)
+        data = _read(slot, start * row, (stop - start) * row, into)
         return data.view(slot.dtype).reshape(stop - start, *slot.shape[1:])
 
 
@@ -128,21 +129,13 @@ def read_header(file: Path) -> dict[str, Slot]:
 
 
 class TensorFileWriter:
-    """Writes one safetensors file, tensor after tensor in the order of `shapes`.
+    """Writes one safetensors file: whole tensors or rows of them, in any order, from any thread.
 
-    A context manager; the file is complete and synced when the block ends without an error, and
-    `sha256` is then the file's (hashing runs beside the writing). Without `durable` it is neither
-    synced nor hashed: for what can be made again.
+    A context manager; the file is complete when the block ends without an error. Complete is not
+    durable: whoever needs that syncs the file.
     """
 
-    sha256: str
-
-    def __init__(
-        self,
-        file: Path,
-        shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]],
-        durable: bool = True,
-    ) -> None:
+    def __init__(self, file: Path, shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]]) -> None:
         header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
         offset = 0
         for name, (dtype, shape) in shapes.items():
@@ -155,31 +148,49 @@ class TensorFileWriter:
             offset = end
         text = json.dumps(header, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)
-        self._waiting = list(shapes.items())
-        self._durable = durable
-        self._digest = hashlib.sha256()
-        self._hashing = ThreadPoolExecutor(1)
-        self._stream = file.open("wb")
-        self._append(struct.pack("<Q", len(text)) + text)
+        self._slots: dict[str, Slot] = {}
+        offset = 8 + len(text)
+        for name, (dtype, shape) in shapes.items():
+            self._slots[name] = Slot(file, offset, dtype, shape)
+            offset += tensor_bytes(shape, dtype)
+        self._due = {name: slot.nbytes for name, slot in self._slots.items()}  # bytes to come
+        self._counting = threading.Lock()
+        self._handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        try:
+            self._put(struct.pack("<Q", len(text)) + text, 0)
+        except BaseException:
+            os.close(self._handle)
+            raise
 
     def __enter__(self) -> TensorFileWriter:
         return self
 
     def write(self, name: str, tensor: torch.Tensor) -> None:
-        """Append `tensor`, which must be the next one of `shapes`."""
-        expected, (dtype, shape) = self._waiting.pop(0)
-        if (name, tensor.dtype, tuple(tensor.shape)) != (expected, dtype, shape):
-            raise AssertionError(f"{name} came where {expected} {dtype} {shape} was due")
-        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        self._append(raw.numpy().data)
+        """The whole tensor, in the dtype and shape that were announced."""
+        slot = self._slots[name]
+        if (tensor.dtype, tuple(tensor.shape)) != (slot.dtype, slot.shape):
+            raise AssertionError(f"{name} came as {tensor.dtype} {tuple(tensor.shape)}, not {slot}")
+        self._place(name, slot.offset, tensor)
 
-    def _append(self, data: bytes | memoryview) -> None:
-        if not self._durable:
-            self._stream.write(data)
-            return
-        hashed = self._hashing.submit(self._digest.update, data)
-        self._stream.write(data)
-        hashed.result()
+    def write_rows(self, name: str, start: int, rows: torch.Tensor) -> None:
+        """Rows of `name` from `start` on; each row is written once."""
+        slot = self._slots[name]
+        fits = start + len(rows) <= slot.shape[0] and tuple(rows.shape[1:]) == slot.shape[1:]
+        if rows.dtype != slot.dtype or not fits:
+            raise AssertionError(f"{name} got {rows.dtype} {tuple(rows.shape)} from row {start}")
+        self._place(name, slot.offset + start * (slot.nbytes // slot.shape[0]), rows)
+
+    def _place(self, name: str, offset: int, tensor: torch.Tensor) -> None:
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        self._put(raw.numpy().data, offset)
+        with self._counting:
+            self._due[name] -= len(raw)
+
+    def _put(self, data: bytes | memoryview, offset: int) -> None:
+        left = memoryview(data)
+        while left:
+            done = os.pwrite(self._handle, left, offset)
+            left, offset = left[done:], offset + done
 
     def __exit__(
         self,
@@ -187,21 +198,15 @@ class TensorFileWriter:
         raised: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            if kind is None:
-                if self._waiting:
-                    raise AssertionError(f"{self._waiting[0][0]} was never written")
-                self._stream.flush()
-                if self._durable:
-                    os.fsync(self._stream.fileno())
-                    self.sha256 = self._digest.hexdigest()
-        finally:
-            self._hashing.shutdown()
-            self._stream.close()
+        os.close(self._handle)
+        due = {name: count for name, count in self._due.items() if count}
+        if kind is None and due:
+            name, count = next(iter(due.items()))
+            raise AssertionError(f"{name} was never written as a whole: {count} bytes are due")
 
 
-def _read(slot: Slot, start: int, count: int) -> torch.Tensor:
-    data = torch.empty(count, dtype=torch.uint8)
+def _read(slot: Slot, start: int, count: int, into: torch.Tensor | None) -> torch.Tensor:
+    data = torch.empty(count, dtype=torch.uint8) if into is None else into[:count]
     view = data.numpy().data
     with slot.file.open("rb", buffering=0) as stream:
         stream.seek(slot.offset + start)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
+import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from bullion.contract.recipe import ExportSpec, StartingAdapter
+from bullion.export import feed, pour, recipe, shards, weigh
+from bullion.export.crew import Crew, crew_size
+from bullion.export.feed import Feed, Want
 from bullion.export.recipe import export
+from bullion.models import tensors
 from bullion.models.adapter import load_adapter_tensors
 from bullion.models.load import load_base
 from bullion.models.lora import attach
@@ -175,28 +183,96 @@ def test_without_probes_it_says_that_only_weights_were_verified(
     assert events[-1].result["max_logit_difference"] is None
 
 
-def test_no_more_than_a_layer_is_ever_in_memory(
+def test_a_merge_by_blocks_of_rows_has_the_bits_of_one_by_tensors(
+    bf16_base: Path, tmp_path: Path, spec_of: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = write_adapter(tmp_path / "a", bf16_base)
+    second = write_adapter(tmp_path / "b", bf16_base, replace(PLAIN, use_dora=True), 2)
+    whole = tensors_of(run(spec_of(bf16_base, first, second))["path"])
+    monkeypatch.setattr(pour, "PIECE", 900)
+    monkeypatch.setattr(shards, "LEAST_ROWS", 8)
+    monkeypatch.setattr(pour, "BLOCK", {"cpu": 300})
+    two = {"export_dir": str(tmp_path / "two"), "shard_bytes": 50_000}
+    blocks = tensors_of(run(spec_of(bf16_base, first, second, **two))["path"])
+    assert all(torch.equal(blocks[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize("rank", [1, 8, 64, 256])
+def test_products_by_blocks_of_rows_have_the_bits_of_the_whole(rank: int) -> None:
+    b, a = torch.randn(703, rank), torch.randn(rank, 2048)
+    runs = shards.slices((703, 2048), 2**17)
+    assert len(runs) == 11
+    assert torch.equal(torch.cat([b[rows] @ a for rows in runs]), b @ a)
+
+
+def test_it_says_where_it_was_computed(small_base: Path, adapter: Path, spec_of: Build) -> None:
+    result = run(spec_of(small_base, adapter))
+    assert result["merged_on"] == "cpu"
+    assert result["compared_on"] == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_gpu_that_fills_up_meanwhile_is_left_for_the_cpu(
+    small_base: Path, adapter: Path, spec_of: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Feed.read
+
+    def full(self: Feed, want: Want) -> torch.Tensor:
+        if self.device.type == "meta":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return read(self, want)
+
+    monkeypatch.setattr(recipe, "free_device", lambda: torch.device("meta"))
+    monkeypatch.setattr(Feed, "read", full)
+    events = list(export(spec_of(small_base, adapter), "job", lambda: None))
+    assert any(event.type == "message" and event.code == "gpu_full" for event in events)
+    assert events[-1].result["compared_on"] == "cpu" and events[-1].result["positions"] > 0
+
+
+@pytest.mark.parametrize("stage", [100, 1000, 10**6])
+def test_what_passes_through_the_stage_is_what_was_read(
+    stage: int, bf16_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "STAGE", stage)
+    folder = TensorFolder(bf16_base)
+    with Crew(2) as crew:
+        through = Feed(CPU, crew)
+        for name in folder.slots:
+            whole = folder.read(name)
+            target = torch.empty_like(whole)
+            assert torch.equal(through.through_stage(target, Want(folder, name), 0), whole)
+            some = through.through_stage(target[1:], Want(folder, name), 1)
+            assert torch.equal(some, whole[1:])
+
+
+def test_no_more_than_a_few_blocks_and_two_layers_are_ever_in_memory(
     small_base: Path, adapter: Path, spec_of: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive: dict[int, int] = {}
     most: dict[str, int] = {}
     phase = "prepare"
-    read = TensorFolder.read
+    read = tensors._read
+    counting = threading.Lock()
 
-    def counted(self: TensorFolder, name: str) -> torch.Tensor:
-        tensor = read(self, name)
+    def counted(*given: Any) -> torch.Tensor:
+        tensor = read(*given)
         storage = tensor.untyped_storage()
-        alive[id(storage)] = tensor.nbytes
+        with counting:
+            alive[id(storage)] = tensor.nbytes
+            most[phase] = max(most.get(phase, 0), sum(alive.values()))
         weakref.finalize(storage, alive.pop, id(storage), None)
-        most[phase] = max(most.get(phase, 0), sum(alive.values()))
         return tensor
 
-    monkeypatch.setattr(TensorFolder, "read", counted)
+    monkeypatch.setattr(tensors, "_read", counted)
+    monkeypatch.setattr(shards, "LEAST_ROWS", 8)
+    monkeypatch.setattr(pour, "BLOCK", {"cpu": 500})
+    monkeypatch.setattr(weigh, "BLOCK", 500)
     for event in export(spec_of(small_base, adapter), "job-1", lambda: None):
         if event.type == "message" and event.code == "phase":
             phase = event.data["phase"]
     slots = TensorFolder(small_base).slots
-    largest = max(slot.nbytes for slot in slots.values())
     layer = sum(slot.nbytes for name, slot in slots.items() if ".layers.0." in name)
-    assert 0 < most["merge"] <= 3 * largest
-    assert 0 < most["verify_logits"] <= layer + largest
+    threads = crew_size(os.cpu_count() or 2)
+    block = 8 * max(math.prod(slot.shape[1:]) for slot in slots.values()) * 4
+    assert 0 < most["merge"] <= 2 * threads * block  # the last one goes when the next one is there
+    assert 0 < most["verify_weights"] <= 4 * threads * block
+    assert 0 < most["verify_logits"] <= 2 * 2 * layer  # base and merged, this layer and the next

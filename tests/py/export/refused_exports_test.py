@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +15,10 @@ from typing import Any
 import pytest
 from bullion.contract.errors import Refusal
 from bullion.contract.recipe import ExportSpec
+from bullion.export import crew, pour, shards
 from bullion.export.recipe import export
-from bullion.models.tensors import TensorFileWriter
+from bullion.export.shards import slices
+from bullion.models.tensors import TensorFileWriter, TensorFolder
 from safetensors.torch import load_file, save_file
 from small_models import PLAIN, write_adapter, write_base
 
@@ -50,20 +54,27 @@ def test_it_stops_when_asked_and_leaves_nothing(
     assert left_behind(spec) == []
 
 
-def test_it_stops_between_two_tensors(
+def test_it_stops_between_two_pieces(
     small_base: Path, adapter: Path, spec_of: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
-    write = TensorFileWriter.write
+    write = TensorFileWriter.write_rows
 
-    def counted(self: TensorFileWriter, name: str, tensor: Any) -> None:
+    def counted(self: TensorFileWriter, name: str, start: int, rows: Any) -> None:
         written.append(name)
-        write(self, name, tensor)
+        write(self, name, start, rows)
 
-    monkeypatch.setattr(TensorFileWriter, "write", counted)
+    monkeypatch.setattr(TensorFileWriter, "write_rows", counted)
+    monkeypatch.setattr(shards, "LEAST_ROWS", 8)
+    monkeypatch.setattr(pour, "PIECE", 100)
+    monkeypatch.setattr(crew, "crew_size", lambda processors: 2)
     spec = spec_of(small_base, adapter)
-    list(export(spec, "job-1", lambda: "cancel" if len(written) == 3 else None))
-    assert len(written) == 3 and left_behind(spec) == []
+    pieces = sum(len(slices(slot.shape, 100)) for slot in TensorFolder(small_base).slots.values())
+    list(export(spec, "job-1", lambda: "cancel" if len(written) >= 3 else None))
+    assert 3 <= len(written) <= 10 < pieces
+    stopped = len(written)
+    time.sleep(0.05)
+    assert len(written) == stopped and left_behind(spec) == []
 
 
 def test_a_reader_that_goes_away_leaves_nothing(
@@ -98,17 +109,22 @@ def test_a_disk_without_room_is_said_before_anything_is_written(
     assert left_behind(spec) == []
 
 
+@pytest.mark.parametrize("call", ["pwrite", "fsync"])  # some disks say so only when they sync
 def test_a_disk_that_fills_up_is_said_and_the_older_export_stays(
-    small_base: Path, adapter: Path, spec_of: Build, monkeypatch: pytest.MonkeyPatch
+    call: str,
+    small_base: Path,
+    adapter: Path,
+    spec_of: Build,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = spec_of(small_base, adapter)
     list(export(spec, "job-0", lambda: None))
     older = (Path(spec.export_dir) / "bullion.json").read_text()
 
-    def full(self: TensorFileWriter, data: Any) -> None:
+    def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(TensorFileWriter, "_append", full)
+    monkeypatch.setattr(os, call, full)
     assert refusal_of(spec).code == "disk_full"
     assert (Path(spec.export_dir) / "bullion.json").read_text() == older
     assert left_behind(spec) == [Path(spec.export_dir)]
