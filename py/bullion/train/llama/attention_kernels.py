@@ -18,13 +18,16 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS = 64
+# Triton would compile again for a length or an address that happens to be a multiple of 16.
+_jit = triton.jit(do_not_specialize=["tokens"], do_not_specialize_on_alignment=["tiles"])
+
 # Chosen by time on an H200; each fits the 99 KB of shared memory that smaller GPUs have.
 FORWARD = {"num_warps": 4, "num_stages": 2}
 QUERIES = {"num_warps": 4, "num_stages": 2}
 KEYS = {"STEP": 32, "num_warps": 4, "num_stages": 2}
 
 
-@triton.jit(do_not_specialize=["tokens"])
+@_jit
 def _forward(
     q, k, v, out, lse, tiles, q_stride, k_stride, v_stride, tokens, scale,
     HEADS: tl.constexpr, GROUP: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
@@ -76,7 +79,7 @@ def _forward(
     tl.store(lse + head * tokens + first + row0 + r, higher + tl.log2(total), mask=inside)
 
 
-@triton.jit(do_not_specialize=["tokens"])
+@_jit
 def _backward_queries(
     dout, q, k, v, out, lse, delta, cos, sin, into, tiles,
     dout_stride, q_stride, k_stride, v_stride, into_stride, tokens, scale, plain_scale,
@@ -133,7 +136,7 @@ def _backward_queries(
     tl.store(target + HALF, (dq2 * c - dq1 * s).to(narrow), mask=mask)
 
 
-@triton.jit(do_not_specialize=["tokens"])
+@_jit
 def _backward_keys(
     dout, q, k, v, lse, delta, cos, sin, into, tiles,
     dout_stride, q_stride, k_stride, v_stride, into_stride, tokens, scale, plain_scale,

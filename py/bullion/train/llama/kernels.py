@@ -114,7 +114,8 @@ def _swiglu_backward(
     tl.store(into + row * into_stride + width + at, (slope * activated).to(narrow), mask=mask)
 
 
-@triton.jit
+# Chunks start at any row: without this Triton would compile again for every kind of address.
+@triton.jit(do_not_specialize_on_alignment=["targets", "losses"])
 def _cross_entropy(logits, targets, losses, stride, classes, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     place = logits + row * stride
