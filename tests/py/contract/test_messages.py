@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from bullion.contract.decode import decode, encode
 from bullion.contract.errors import Refusal
 from bullion.contract.worker import Cancellation, Event, Opening, Submission

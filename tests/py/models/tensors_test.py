@@ -48,9 +48,7 @@ def test_rows_may_come_in_any_order_and_from_any_thread(tmp_path: Path) -> None:
     shapes = SHAPES | {"big": (torch.float32, (512, 33))}
     starts = torch.randperm(128).mul(4).tolist()
     with TensorFileWriter(file, shapes) as writer, ThreadPoolExecutor(4) as pool:
-        list(
-            pool.map(lambda at: writer.write_rows("big", at, big[at : at + 4]), starts)
-        )
+        list(pool.map(lambda at: writer.write_rows("big", at, big[at : at + 4]), starts))
         for name in reversed(SOME):
             writer.write(name, SOME[name])
     read = load_file(file)
