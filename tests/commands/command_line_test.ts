@@ -32,7 +32,7 @@ async function typed(name: Parameters<typeof command>[0], ...args: string[]): Pr
 
 Deno.test("train FILE.yaml trains into the folder where it was typed", async () => {
   const stdout = await typed("train", "train.yaml", ...tiny);
-  assert.match(stdout, /Adapter: +saves\/sft\nModel: +ft:bullion-tiny:ftjob-/);
+  assert.match(stdout, /Adapter: +saves\/sft\nModel: +ft:bullion-tiny::ftjob-/);
   assert.ok((await Deno.stat(`${folder}/saves/sft/adapter_model.safetensors`)).isFile);
   assert.ok((await Deno.stat(`${folder}/.bullion`)).isDirectory);
 });
