@@ -61,6 +61,7 @@ class Engine:
     def __init__(self, opening: EngineOpening) -> None:
         self._opening = opening
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._threads = torch.get_num_threads()
         self._residents: list[Resident] = []
         self._names: dict[str, _Name] = {}
         self._loading: deque[tuple[str, Generator[None, None, None]]] = deque()
@@ -207,7 +208,7 @@ class Engine:
         yield
         weights = yield from load_llama(folder, shape, self._device, dtype)
         if self._device.type == "cpu" and self._opening.threads is None:
-            torch.set_num_threads(1 if shape.parameters < _SMALL else torch.get_num_threads())
+            torch.set_num_threads(1 if shape.parameters < _SMALL else self._threads)
         pages = kv_pages(shape, dtype, PAGE_TOKENS, self._opening, self._device)
         runner = yield from self._runner(weights, pages)
         return Resident(
