@@ -116,6 +116,7 @@ async function expand(patterns: string[]): Promise<string[]> {
   const walk = async (folder: string): Promise<void> => {
     for await (const entry of Deno.readDir(`${root}/${folder}`)) {
       const path = `${folder}/${entry.name}`;
+      if (entry.name === "node_modules") continue;
       if (entry.isDirectory) await walk(path);
       else if (entry.name.endsWith(".ts")) files.push(path);
     }

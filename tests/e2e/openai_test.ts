@@ -103,13 +103,13 @@ Deno.test("the client's own exceptions come, with code and param", async () => {
     client.chat.completions.create({ model: "bullion-tiny", messages: question, ...more });
   await assert.rejects(
     chat({ model: "no/such-model/here" }),
-    (error: unknown) =>
+    (error: Any) =>
       error instanceof OpenAI.NotFoundError && error.code === "model_not_found" &&
       error.param === "model",
   );
   await assert.rejects(
     chat({ temperature: 9 }),
-    (error: unknown) => error instanceof OpenAI.BadRequestError && error.param === "temperature",
+    (error: Any) => error instanceof OpenAI.BadRequestError && error.param === "temperature",
   );
   await assert.rejects(
     client.fineTuning.jobs.create({ model: "bullion-tiny", training_file: "file-none" }),

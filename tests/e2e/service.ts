@@ -28,8 +28,10 @@ export class RunningService {
   }
 
   /** A service over a new data folder; it ends with the test file. */
-  static async start(env: Record<string, string> = {}): Promise<RunningService> {
-    const folder = await Deno.makeTempDir({ prefix: "bullion-e2e-" });
+  static async start(
+    env: Record<string, string> = {},
+    folder = Deno.makeTempDirSync({ prefix: "bullion-e2e-" }),
+  ): Promise<RunningService> {
     const service = new RunningService(folder, env);
     globalThis.addEventListener("unload", () => service.#remove());
     await service.again();
