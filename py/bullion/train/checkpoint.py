@@ -117,7 +117,7 @@ class Checkpoints:
             return None
         writing, self._writing = self._writing, None
         done = writing.result()
-        self._own.append(done)
+        self._own = [*(known for known in self._own if known.path != done.path), done]
         return done
 
     def close(self) -> None:

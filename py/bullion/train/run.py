@@ -74,7 +74,7 @@ class Run:
         self._step = 0
         self._first = 1  # step of this run
         self._asked = 0.0  # when numbers were last asked for
-        self._saved = 0  # the newest step whose checkpoint was begun
+        self._resumable = 0  # the newest step from whose checkpoint a job can go on
         self._meter = Meter()
         self._readings: deque[Reading] = deque()
         self._progress: ProgressEvent | None = None
@@ -85,19 +85,14 @@ class Run:
         disk.sweep(self.output)
         self.report.start(resumed.state if resumed else None)
         if resumed:
-            self._step = self._saved = resumed.step
+            self._step = self._resumable = resumed.step
             self.saves.inherit(resumed.step)
             self.best = Best(**resumed.state["bullion"]["best"])
             disk.restore_randomness(resumed.randomness)
         self._first = self._step + 1
-        records, total = self.examples.train, self.course.total_steps
-        self._pace = Pace(
-            [
-                sum(len(records[i]) for i in self.course.records_of(step))
-                for step in range(1, total + 1)
-            ],
-            done=self._step,
-        )
+        total = self.course.total_steps
+        lengths = [len(example) for example in self.examples.train]
+        self._pace = Pace(self.course.sums(lengths), done=self._step)
         began = time.monotonic()
         try:
             while self._step < total and not self._patience_is_over():
@@ -108,8 +103,8 @@ class Run:
                 if self.stopped:
                     break
             yield from self._arrived(wait=True)
-            if self.stopped == "pause" and self._step > self._saved:
-                yield from self._save()
+            if self.stopped == "pause" and self._step > self._resumable:
+                yield from self._save(whole=True)
             yield from self._on_disk(wait=True)
             if self._patience_is_over():
                 yield self._early_stop()
@@ -136,16 +131,14 @@ class Run:
         norm = self.optimizer.step(self.factor(step))
         self._step = step
         self._meter.add(loss)
-        if self._is_logged(step) or self._is_late():
+        if self._wants_numbers(step):
             self._readings.append(self._meter.read(step, norm))
             self._asked = time.monotonic()
         return None
 
-    def _is_logged(self, step: int) -> bool:
-        return step % self.spec.logging.steps == 0 or step in (1, self.course.total_steps)
-
-    def _is_late(self) -> bool:
-        return time.monotonic() - self._asked >= LIVE_SECONDS
+    def _wants_numbers(self, step: int) -> bool:
+        logged = step % self.spec.logging.steps == 0 or step in (1, self.course.total_steps)
+        return logged or time.monotonic() - self._asked >= LIVE_SECONDS
 
     def _due(self, interruption: Interruption) -> Iterator[Event]:
         yield from self._arrived()
@@ -218,16 +211,21 @@ class Run:
         self.report.evaluated(self._evaluated, self._progress)
         yield self._evaluated
 
-    def _save(self) -> Iterator[Event]:
-        """Begin a checkpoint of the newest step; the one before must be on disk first."""
+    def _save(self, whole: bool = False) -> Iterator[Event]:
+        """Begin a checkpoint of the newest step; the one before must be on disk first.
+
+        `whole`: one that a job can go on from, also with save_only_model.
+        """
         yield from self._arrived(wait=True)
         yield from self._on_disk(wait=True)
-        optimizer = None if self.spec.saving.only_model else self.optimizer.state()
+        whole = whole or not self.spec.saving.only_model
+        optimizer = self.optimizer.state() if whole else None
         epoch = self.course.epoch_after(self._step)
         self.saves.begin(
             disk.snapshot(self.model, optimizer, self._step, epoch, self._state(epoch))
         )
-        self._saved = self._step
+        if whole:
+            self._resumable = self._step
 
     def _on_disk(self, wait: bool = False) -> Iterator[Event]:
         """The checkpoint that has reached the disk, and those that had to go for it."""
@@ -289,20 +287,16 @@ class Run:
         except OSError as raised:
             raise disk.no_room(raised, self.output) or raised from raised
         progress = self._progress
+        counts = [example.trained_tokens for example in self.examples.train]
         return {
             "adapter": str(self.output),
             "train_loss": results["train_loss"],
             "steps": self._step,
             "epochs": epoch,
             "tokens": self._pace.tokens(self._step),
-            "trained_tokens": self._trained_tokens(),
+            "trained_tokens": sum(self.course.sums(counts, self._step)),
             "train_seconds": round(self.seconds, 3),
             "tokens_per_second": progress.tokens_per_second if progress else 0.0,
             "peak_memory_gb": round(peak_memory(self.device) / 1e9, 3),
             **evaluated,
         }
-
-    def _trained_tokens(self) -> int:
-        counts = [example.trained_tokens for example in self.examples.train]
-        steps = range(1, self._step + 1)
-        return sum(counts[i] for step in steps for i in self.course.records_of(step))

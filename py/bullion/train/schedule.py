@@ -7,7 +7,7 @@ trains nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -60,6 +60,11 @@ class Course:
         epoch, within = divmod(step - 1, self.steps_per_epoch)
         size = self.length.batch_size * self.length.accumulation
         return self.order(epoch)[within * size : (within + 1) * size]
+
+    def sums(self, counts: Sequence[int], last: int | None = None) -> list[int]:
+        """The sum of `counts` (one a record) over the records of each step, to `last` or to the end."""
+        steps = range(1, (self.total_steps if last is None else last) + 1)
+        return [sum(counts[i] for i in self.records_of(step)) for step in steps]
 
     def epoch_after(self, step: int) -> float:
         """Epochs done after that step, counted in batches as the Transformers trainer does."""

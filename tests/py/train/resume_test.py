@@ -103,6 +103,14 @@ def test_a_pause_saves_first_and_the_job_goes_on_from_there_to_the_same_end(
     assert outcome(paused) == outcome(whole)
 
 
+def test_a_pause_can_be_resumed_also_when_only_the_model_is_saved(quick: TrainSpec) -> None:
+    spec = replace(quick, saving=SavingSpec("steps", 1, None, True))
+    looks = iter(range(1000))
+    events = run(spec, lambda: "pause" if next(looks) >= 5 else None)
+    last = of_type(events, "checkpoint")[-1]
+    assert run(replace(spec, resume_from=last.path))[-1].result["steps"] == 18
+
+
 def test_a_cancel_ends_the_job_without_a_checkpoint(quick: TrainSpec) -> None:
     looks = iter(range(1000))
     events = run(quick, lambda: "cancel" if next(looks) >= 5 else None)
