@@ -12,6 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bullion.train.llama.launch import launch
+
 GRADIENT_COLUMNS = 128
 COPY_ROWS, COPY_COLUMNS = 32, 64
 
@@ -130,7 +132,8 @@ def add_gradients(
     """
     x0, t0, dy0 = first
     x1, t1, dy1 = second
-    _gradients[(tiles.shape[0],)](
+    launch(
+        _gradients, (tiles.shape[0],),
         x0, t0, dy0, x1, t1, dy1,
         x0.stride(0), t0.stride(0), dy0.stride(0), x1.stride(0), t1.stride(0), dy1.stride(0),
         x0.shape[0], tiles, scales, out,
@@ -145,7 +148,8 @@ def copy_adapters(weights: Tensor, buffers: list[Tensor], tiles: Tensor, scales:
     `tiles`: (n, 8) int64 rows (group, offset in weights, its row stride, first row and first column in
     the buffer, rows, columns, 0); `scales`: (n,) fp32.
     """
-    _copy[(tiles.shape[0],)](
+    launch(
+        _copy, (tiles.shape[0],),
         weights, *buffers, *(b.stride(0) for b in buffers), tiles, scales,
         ROWS=COPY_ROWS, COLUMNS=COPY_COLUMNS, num_warps=4,
     )  # fmt: skip

@@ -17,6 +17,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bullion.train.llama.launch import launch
+
 ROWS = 64
 # Triton would compile again for a length or an address that happens to be a multiple of 16.
 _jit = triton.jit(do_not_specialize=["tokens"], do_not_specialize_on_alignment=["tiles"])
@@ -204,7 +206,8 @@ def forward(q: Tensor, k: Tensor, v: Tensor, tiles: Tensor) -> tuple[Tensor, Ten
     tokens, heads, width = q.shape
     out = q.new_empty(q.shape)
     lse = torch.empty(heads, tokens, dtype=torch.float32, device=q.device)
-    _forward[(heads, tiles.shape[0])](
+    launch(
+        _forward, (heads, tiles.shape[0]),
         q, k, v, out, lse, tiles, q.stride(0), k.stride(0), v.stride(0), tokens,
         math.log2(math.e) / math.sqrt(width),
         HEADS=heads, GROUP=heads // k.shape[1], WIDTH=width, ROWS=ROWS, **FORWARD,
@@ -234,12 +237,14 @@ def backward(
     delta = torch.empty_like(lse)
     strides = (dout.stride(0), q.stride(0), k.stride(0), v.stride(0), into.stride(0))
     group = heads // k.shape[1]
-    _backward_queries[(heads, tiles.shape[0])](
+    launch(
+        _backward_queries, (heads, tiles.shape[0]),
         dout, q, k, v, out, lse, delta, cos, sin, into, tiles, *strides, tokens,
         scale, 1 / math.sqrt(width),
         HEADS=heads, GROUP=group, HALF=width // 2, ROWS=ROWS, **QUERIES,
     )  # fmt: skip
-    _backward_keys[(k.shape[1], tiles.shape[0])](
+    launch(
+        _backward_keys, (k.shape[1], tiles.shape[0]),
         dout, q, k, v, lse, delta, cos, sin, into, tiles_by_key, *strides, tokens,
         scale, 1 / math.sqrt(width),
         HEADS=heads, GROUP=group, HALF=width // 2, ROWS=ROWS, **KEYS,

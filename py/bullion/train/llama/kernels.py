@@ -12,6 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bullion.train.llama.launch import launch
+
 # Triton's annotations are its own; the launches are untyped.
 # mypy: disable-error-code="no-untyped-def"
 
@@ -150,7 +152,8 @@ def add_norm(
 ) -> None:
     """total = (x + delta)[rows] and out = RMSNorm(total)·weight; x, delta: (T, H), total, out: (C, H)."""
     count, width = out.shape
-    _add_norm[(count,)](
+    launch(
+        _add_norm, (count,),
         x, _or(delta, x), _or(rows, x), weight, _or(total, out), out,
         x.stride(0), _or(delta, x).stride(0), _or(total, out).stride(0), out.stride(0),
         width, epsilon,
@@ -164,7 +167,8 @@ def norm_backward(
 ) -> None:
     """dx[rows] += the gradient of RMSNorm(x)·weight; dout, x: (C, H), dx: (T, H)."""
     count, width = dout.shape
-    _norm_backward[(count,)](
+    launch(
+        _norm_backward, (count,),
         dout, x, _or(rows, x), weight, dx, dout.stride(0), x.stride(0), dx.stride(0),
         width, epsilon, HAS_ROWS=rows is not None,
         BLOCK=triton.next_power_of_2(width), num_warps=_warps(width),
@@ -174,7 +178,8 @@ def norm_backward(
 def rotate(qk: Tensor, cos: Tensor, sin: Tensor) -> None:
     """Turn query and key heads, in place; qk: (T, heads, D), cos and sin: (T, D/2)."""
     tokens, heads, width = qk.shape
-    _rotate[(tokens, triton.cdiv(heads, 8))](
+    launch(
+        _rotate, (tokens, triton.cdiv(heads, 8)),
         qk, cos, sin, qk.stride(0), heads, width // 2,
         HEADS=8, HALF=triton.next_power_of_2(width // 2), num_warps=2,
     )  # fmt: skip
@@ -184,8 +189,16 @@ def swiglu(gate_up: Tensor, out: Tensor) -> None:
     """gate_up: (T, 2·I), gate first → out: (T, I) = silu(gate)·up."""
     tokens, width = out.shape
     block = min(2048, triton.next_power_of_2(width))
-    _swiglu[(tokens, triton.cdiv(width, block))](
-        gate_up, out, gate_up.stride(0), out.stride(0), width, BLOCK=block, num_warps=8
+    launch(
+        _swiglu,
+        (tokens, triton.cdiv(width, block)),
+        gate_up,
+        out,
+        gate_up.stride(0),
+        out.stride(0),
+        width,
+        BLOCK=block,
+        num_warps=8,
     )
 
 
@@ -194,7 +207,8 @@ def swiglu_backward(dout: Tensor, gate_up: Tensor, into: Tensor, again: Tensor |
     tokens, width = dout.shape
     block = min(2048, triton.next_power_of_2(width))
     filled = _or(again, dout)
-    _swiglu_backward[(tokens, triton.cdiv(width, block))](
+    launch(
+        _swiglu_backward, (tokens, triton.cdiv(width, block)),
         dout, gate_up, into, filled,
         dout.stride(0), gate_up.stride(0), into.stride(0), filled.stride(0), width,
         AGAIN=again is not None, BLOCK=block, num_warps=8,
@@ -205,8 +219,16 @@ def cross_entropy(logits: Tensor, targets: Tensor, losses: Tensor) -> None:
     """losses: (C,) fp32 = cross-entropy; logits: (C, V) become its gradient, softmax − one-hot."""
     count, classes = logits.shape
     block = min(8192, triton.next_power_of_2(classes))
-    _cross_entropy[(count,)](
-        logits, targets, losses, logits.stride(0), classes, BLOCK=block, num_warps=16
+    launch(
+        _cross_entropy,
+        (count,),
+        logits,
+        targets,
+        losses,
+        logits.stride(0),
+        classes,
+        BLOCK=block,
+        num_warps=16,
     )
 
 

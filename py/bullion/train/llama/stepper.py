@@ -17,6 +17,7 @@ from bullion.data.packing import Pack
 from bullion.train.llama.block import Block, Pass, block_parameters
 from bullion.train.llama.flat import FlatAdapter
 from bullion.train.llama.gradients import AdapterProducts, Adapters, AdapterTiles
+from bullion.train.llama.launch import compiling
 from bullion.train.llama.linear import Dropout
 from bullion.train.llama.loss import loss_and_gradient, loss_and_hits, trained_positions
 from bullion.train.llama.means import Means
@@ -66,6 +67,8 @@ class LlamaStepper:
         self._dropout = any(
             slot.dropout for b in self._blocks for g in b.groups for slot in g.slots
         )
+        if device.type == "cuda":
+            self.compile()
 
     def trainable(self) -> list[tuple[str, Parameter]]:
         return list(self._names)
@@ -76,7 +79,30 @@ class LlamaStepper:
         if rows.shape[0] == 0:
             return torch.zeros((), dtype=torch.float32, device=self._device)
         drop = self._draw_dropout()
-        run, x, delta = self._forward(pack, drop, for_backward=True)
+        loss = self._there_and_back(pack, rows, targets, trained_tokens, drop, self._blocks)
+        self._flat.publish()
+        return loss
+
+    @torch.no_grad()
+    def compile(self) -> None:
+        """Have every kernel of a step compiled, side by side; changes nothing that is trained."""
+        zeros = torch.zeros(70, dtype=torch.int64)
+        pack = Pack(zeros, zeros, zeros, (70,))
+        rows, targets = trained_positions(pack)
+        with compiling():  # the second block differs from the first, the others do not
+            self._there_and_back(pack, rows, targets, 1, None, self._blocks[:2])
+        self._flat.gradients.zero_()
+
+    def _there_and_back(
+        self,
+        pack: Pack,
+        rows: Tensor,
+        targets: Tensor,
+        trained_tokens: int,
+        drop: Dropout | None,
+        blocks: list[Block],
+    ) -> Tensor:
+        run, x, delta = self._forward(pack, drop, blocks, for_backward=True)
         rows, targets = self._on_device(rows), self._on_device(targets)
         chosen, normed = self._last_norm(run, x, delta, rows)
         loss = loss_and_gradient(
@@ -93,11 +119,10 @@ class LlamaStepper:
         run.operations.norm_backward(
             normed, chosen, rows, self._norm, self.shape.norm_epsilon, stream
         )
-        for block in reversed(self._blocks):
+        for block in reversed(blocks):
             if drop is not None:
                 drop.layer = block.index
             block.backward(run, gradient, self._adapters, further=block.index > 0)
-        self._flat.publish()
         return loss
 
     @torch.no_grad()
@@ -106,12 +131,12 @@ class LlamaStepper:
         if rows.shape[0] == 0:
             zero = torch.zeros((), device=self._device)
             return zero, zero.long()
-        run, x, delta = self._forward(pack, None, for_backward=False)
+        run, x, delta = self._forward(pack, None, self._blocks, for_backward=False)
         _, normed = self._last_norm(run, x, delta, self._on_device(rows))
         return loss_and_hits(normed, self._on_device(targets), self._head, self._space.logits)
 
     def _forward(
-        self, pack: Pack, drop: Dropout | None, for_backward: bool
+        self, pack: Pack, drop: Dropout | None, blocks: list[Block], for_backward: bool
     ) -> tuple[Pass, Tensor, Tensor]:
         tokens = pack.input_ids.shape[0]
         self._space.reserve(tokens)
@@ -130,7 +155,7 @@ class LlamaStepper:
         x = self._space.layer(0, tokens)["x"]
         torch.index_select(self._embedding, 0, self._on_device(pack.input_ids), out=x)
         delta: Tensor | None = None
-        for block in self._blocks:
+        for block in blocks:
             self._adapters.refresh(block.groups)
             if drop is not None:
                 drop.layer = block.index
