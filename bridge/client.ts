@@ -1,8 +1,9 @@
 /**
  * A Python process with a role: opened, submitted to, and drained by one pump.
  *
- * The pump asks for events as long as somebody listens, soon again after a full hand and less often
- * after an empty one, and gives each event to the listener of its id. When the process dies or
+ * The pump asks for events as long as somebody listens and gives each event to the listener of its id.
+ * An empty hand costs the engine's thread a turn, so the pump learns how long a step takes and asks when
+ * the next one should be over; after empty hands it asks less often. When the process dies or
  * answers wrongly, every listener gets one `failed` event and the client is over.
  */
 import { z } from "zod";
@@ -17,8 +18,8 @@ import {
 import { type ProcessSettings, PythonProcess } from "./process.ts";
 
 export interface PumpPace {
-  busyMs: number; // pause after a drain that brought events
-  idleMs: number; // longest pause between two drains
+  busyMs: number; // shortest pause between two drains
+  idleMs: number; // longest pause after a drain that brought nothing
 }
 
 export type Listener = (event: WorkerEvent) => void;
@@ -122,17 +123,15 @@ export class WorkerClient {
 
   async #pump(): Promise<void> {
     this.#pumping = true;
-    let pause = this.#pace.busyMs;
+    const pace = new Pace(this.#pace);
     try {
       while (this.#listeners.size > 0 && !this.#over) {
         const { events } = await this.#process.call("drain", Drained);
         events.forEach((event) => this.#deliver(event));
-        pause = events.length > 0
-          ? this.#pace.busyMs
-          : Math.min(this.#pace.idleMs, pause * 1.5 + 0.5);
+        const pause = pace.after(events.length > 0);
         const listened = this.#listeners.size;
         if (listened > 0) await this.#sleep(pause);
-        if (this.#listeners.size > listened) pause = this.#pace.busyMs;
+        if (this.#listeners.size > listened) pace.begin();
       }
     } catch (error) {
       this.#end(asBullionError(error));
@@ -168,6 +167,41 @@ export class WorkerClient {
     for (const [id, listener] of listeners) listener({ type: "failed", id, error: error.detail });
     this.#ended.resolve(error);
     this.#wake?.();
+  }
+}
+
+/**
+ * How long to wait between two drains. After events: a little less than it took until the last ones
+ * came. A first look that finds events says that the guess was long, an empty one that it was short.
+ */
+export class Pace {
+  readonly #bounds: PumpPace;
+  #step: number;
+  #pause: number;
+  #empty = 0;
+
+  constructor(bounds: PumpPace) {
+    this.#bounds = bounds;
+    this.#step = this.#pause = bounds.busyMs;
+  }
+
+  /** New work: its first event is wanted at once. */
+  begin(): void {
+    this.#step = this.#pause = this.#bounds.busyMs;
+    this.#empty = 0;
+  }
+
+  /** The pause, in milliseconds, after a drain that brought events or did not. */
+  after(found: boolean): number {
+    const { busyMs, idleMs } = this.#bounds;
+    if (!found) {
+      this.#pause = this.#empty++ === 0 ? busyMs : Math.min(idleMs, this.#pause * 1.5);
+      return this.#pause;
+    }
+    const change = this.#empty === 0 ? -busyMs / 4 : this.#empty === 1 ? 0 : busyMs / 2;
+    this.#step = Math.min(4 * idleMs, Math.max(busyMs, this.#step + change));
+    this.#empty = 0;
+    return this.#pause = this.#step;
   }
 }
 

@@ -35,6 +35,8 @@ export class PythonProcess {
   readonly #settings: ProcessSettings;
   readonly #tail: string[] = [];
   readonly #died: Promise<Exit>;
+  /** Those who wait for an answer that a dead process will not give. */
+  readonly #waiting = new Set<() => void>();
   #facade: Facade | null = null;
   #exit: Exit | null = null;
 
@@ -47,6 +49,7 @@ export class PythonProcess {
       this.#exit ??= { code, signal, tail: [...this.#tail] };
       this.#facade?.close();
       resolve(this.#exit);
+      for (const leave of [...this.#waiting]) leave();
     };
     child.on("error", (error) => {
       this.#note(String(error));
@@ -135,20 +138,21 @@ export class PythonProcess {
   /** Waits for `work` until it is late or the process dead; then throws the typed error. */
   async within<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
     work.catch(() => {}); // work left behind by a timeout must not be an unhandled rejection
-    const { promise: late, reject } = Promise.withResolvers<never>();
+    const { promise: lost, reject } = Promise.withResolvers<never>();
+    const leave = () => reject(this.deathOf(what));
     const timer = setTimeout(
       () =>
         reject(new BullionError("python_timeout", `Python did not answer ${what} within ${ms} ms`)),
       ms,
     );
-    const dead = this.#died.then(() => {
-      throw this.deathOf(what);
-    });
-    dead.catch(() => {});
+    // No reaction on #died itself: one for each of a million calls would stay as long as the process.
+    if (this.#exit === null) this.#waiting.add(leave);
+    else leave();
     try {
-      return await Promise.race([work, late, dead]);
+      return await Promise.race([work, lost]);
     } finally {
       clearTimeout(timer);
+      this.#waiting.delete(leave);
     }
   }
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from bullion.contract.decode import decode, encode
 from bullion.contract.errors import Refusal, detail_of
+from bullion.contract.wire import drained
 from bullion.contract.worker import Cancellation, Opening, Submission
 from bullion.roles import Role, role_for
 
@@ -52,7 +53,7 @@ def cancel(text: str) -> str:
 
 def drain() -> str:
     """All events since the last call, in order: `{"events": […]}`."""
-    return _answer(lambda: {"events": [encode(event) for event in _open_role().drain()]})
+    return _answered(lambda: drained(_open_role().drain()))
 
 
 def status() -> str:
@@ -67,8 +68,13 @@ def _open_role() -> Role:
 
 
 def _answer(act: Callable[[], Any]) -> str:
+    return _answered(lambda: json.dumps(act()))
+
+
+def _answered(act: Callable[[], str]) -> str:
+    """`act` returns JSON text."""
     try:
-        return json.dumps({"ok": act()})
+        return f'{{"ok": {act()}}}'
     except Exception as raised:
         if not isinstance(raised, Refusal):
             traceback.print_exc(file=sys.stderr)

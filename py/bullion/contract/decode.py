@@ -15,6 +15,7 @@ from bullion.contract.errors import Refusal
 
 T = TypeVar("T")
 _HINTS: dict[type, dict[str, Any]] = {}
+_NAMES: dict[type, tuple[str, ...]] = {}
 
 
 def decode(kind: type[T] | Any, value: Any, path: str = "") -> T:
@@ -24,8 +25,13 @@ def decode(kind: type[T] | Any, value: Any, path: str = "") -> T:
 
 def encode(value: Any) -> Any:
     """A dataclass as plain JSON values; tuples become lists, None stays."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    names = _NAMES.get(type(value))
+    if names is None and dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = _NAMES[type(value)] = tuple(f.name for f in dataclasses.fields(value))
+    if names is not None:
+        return {name: encode(getattr(value, name)) for name in names}
     if isinstance(value, (list, tuple)):
         return [encode(item) for item in value]
     if isinstance(value, dict):
