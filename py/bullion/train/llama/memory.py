@@ -25,6 +25,7 @@ KEPT: dict[Recompute, frozenset[str]] = {
 selective computes the norms, SwiGLU and the narrow LoRA products again (a few percent), full all
 products of a block but the last (about a third of the step)."""
 
+GRAIN = 256  # tokens: buffers grow by whole grains
 LOGITS_BYTES = 1 << 28  # of one chunk
 CONTEXT_BYTES = 900_000_000  # CUDA's context, libraries' workspaces, allocator slack
 
@@ -67,6 +68,10 @@ def shared_columns(shape: LlamaShape, ranks: RankColumns) -> dict[str, int]:
     }
 
 
+def whole_grains(tokens: int) -> int:
+    return -(-tokens // GRAIN) * GRAIN
+
+
 def logits_rows(shape: LlamaShape, tokens: int, itemsize: int) -> int:
     return max(1, min(tokens, LOGITS_BYTES // (shape.vocabulary * itemsize)))
 
@@ -83,6 +88,7 @@ def estimate(
     Counted: weights with their spare columns, adapters with gradient and optimiser state, kept
     activations, shared buffers, logits, attention's own buffers, the context.
     """
+    tokens = whole_grains(tokens)
     cuda = device_type == "cuda"
     item = 2 if cuda else 4
     multiple = 64 if cuda else 1
@@ -136,7 +142,7 @@ class Workspace:
         self._layers, self._shared, self.logits = [], {}, torch.empty(0)
         if self._device.type == "cuda" and self._capacity:
             torch.cuda.empty_cache()  # the old arena must go before the new one comes
-        capacity = -(-tokens // 256) * 256
+        capacity = whole_grains(tokens)
         shape, kept = self._shape, self._kept
         rows = logits_rows(shape, capacity, self._dtype.itemsize)
         own = [(name, self._columns[name]) for name in self._columns if name in kept]
