@@ -47,6 +47,7 @@ export class Trainer implements TrainerDoor {
       const { promise, resolve } = Promise.withResolvers<void>();
       await client.submit(work, (event) => {
         events.push(event);
+        if (event.type === "progress") this.#refill(); // it is at its steps: time for the next one
         if (isLast(event)) resolve();
       });
       await promise;
