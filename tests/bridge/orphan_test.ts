@@ -1,5 +1,6 @@
 // However the Deno process ends, its Python process ends with it.
 import { ok } from "node:assert/strict";
+import { processes } from "../e2e/project.ts";
 import { packages, python } from "./python.ts";
 
 const parent = new URL("./fixtures/parent.ts", import.meta.url).pathname;
@@ -26,10 +27,5 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
 
 /** Whether a process runs; one that has ended and only waits to be reaped does not. */
 function alive(pid: number): boolean {
-  try {
-    const state = Deno.readTextFileSync(`/proc/${pid}/stat`).split(") ").at(-1)?.[0];
-    return state !== "Z";
-  } catch {
-    return false;
-  }
+  return processes().some((process) => process.pid === pid);
 }
