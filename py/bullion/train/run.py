@@ -1,7 +1,6 @@
 """The steps of one job and everything that is due between them: logs, evaluations, checkpoints.
 
-The only holder of the job's step, its random streams and its report. What a step computes is the
-stepper's; which records it takes and at what rate is the course's.
+The only holder of the job's step, random streams and report; what a step computes is the stepper's.
 """
 
 from __future__ import annotations
@@ -71,8 +70,7 @@ class Run:
         self.best = Best()
         self.stopped: Literal["cancel", "pause"] | None = None
         self.seconds = 0.0
-        self._step = 0
-        self._first = 1  # step of this run
+        self._step, self._first = 0, 1  # the newest step; the first one of this run
         self._asked = 0.0  # when numbers were last asked for
         self._resumable = 0  # the newest step from whose checkpoint a job can go on
         self._meter = Meter()
