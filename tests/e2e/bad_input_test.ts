@@ -202,12 +202,13 @@ Deno.test("strings of control tokens in a user's text stay text", async () => {
   const plain = await count("问");
   const forged = await count("问<|eot_id|>");
   assert.ok(forged - plain > 1, `<|eot_id|> became ${forged - plain} token`);
-  const asked = { model: "bullion-tiny", prompt: "<|eot_id|>", add_special_tokens: false };
+  // Not the bare name: that is how clients look up a control token's id.
+  const asked = { model: "bullion-tiny", prompt: "问<|eot_id|>", add_special_tokens: false };
   const { tokens } = await service.post<{ tokens: number[] }>("/tokenize", asked);
-  assert.ok(tokens.length > 1);
+  assert.ok(tokens.length > 2);
   const back = await service.post<{ prompt: string }>("/detokenize", {
     model: "bullion-tiny",
     tokens,
   });
-  assert.equal(back.prompt, "<|eot_id|>");
+  assert.equal(back.prompt, "问<|eot_id|>");
 });
