@@ -2,6 +2,7 @@
 
 Every row is worked on by itself, so nobody's neighbours change a text; the draw is a number made on
 the host from the seed and the token's place, so it does not depend on the device's generator either.
+On the GPU the draw itself is a kernel of its own (drawing_kernels.py).
 Definitions: presence and frequency penalty as OpenAI has them (generated tokens only), repetition
 penalty as transformers (prompt and generated), top-k, top-p and min-p after temperature.
 """
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bullion.contract.worker import Sampling
+from bullion.engine.transfer import to_device
 
 _MASK = (1 << 64) - 1
 
@@ -25,7 +27,7 @@ def draw(seed: int, place: int) -> float:
     z = (seed * 0x9E3779B97F4A7C15 + (place + 1) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
-    return ((z ^ (z >> 31)) >> 11) / (1 << 53)
+    return ((z ^ (z >> 31)) >> 40) / (1 << 24)  # exact in fp32, and there below 1
 
 
 def choice_seed(seed: int | None, index: int) -> int:
@@ -70,7 +72,7 @@ def choose(logits: Tensor, rows: Sequence[Choosing]) -> Tensor:
     tokens = logits.argmax(-1)
     special = [i for i, row in enumerate(rows) if not row.simple]
     if special:
-        index = torch.tensor(special, device=logits.device)
+        index = to_device(special, logits.device)
         chosen = _choose_each(logits.index_select(0, index).float(), [rows[i] for i in special])
         tokens.index_copy_(0, index, chosen)
     return tokens
@@ -80,17 +82,12 @@ def _choose_each(logits: Tensor, rows: list[Choosing]) -> Tensor:
     for i, row in enumerate(rows):
         _adjust(logits[i], row)
     tokens = logits.argmax(-1)
-    # Each row takes the way its own settings ask for, whatever its neighbours need.
-    for way in (_draw_any, _draw_truncated):
-        which = [
-            i
-            for i, row in enumerate(rows)
-            if row.sampling.temperature > 0 and _truncates(row.sampling) == (way is _draw_truncated)
-        ]
-        if which:
-            index = torch.tensor(which, device=logits.device)
-            drawn = way(logits.index_select(0, index), [rows[i] for i in which])
-            tokens.index_copy_(0, index, drawn)
+    which = [i for i, row in enumerate(rows) if row.sampling.temperature > 0]
+    if which:
+        index = to_device(which, logits.device)
+        numbers = [_numbers(rows[i], logits.shape[1]) for i in which]
+        settings = to_device(numbers, logits.device, torch.float32)
+        tokens.index_copy_(0, index, draw_rows(logits.index_select(0, index), settings))
     for i, row in enumerate(rows):
         row.place += 1
         if row.counts is not None and row.seen is not None:
@@ -116,8 +113,8 @@ def _adjust(logits: Tensor, row: Choosing) -> None:
             ids = [int(token) for token in s.logit_bias]
             values = [float(value) for value in s.logit_bias.values()]
             row.bias = (
-                torch.tensor(ids, device=logits.device),
-                torch.tensor(values, device=logits.device),
+                to_device(ids, logits.device),
+                to_device(values, logits.device, torch.float32),
             )
         logits.index_add_(0, *row.bias)
     if row.allowed is not None:
@@ -129,49 +126,41 @@ def _history(logits: Tensor, row: Choosing) -> tuple[Tensor, Tensor]:
     if row.counts is None or row.seen is None:
         row.counts = torch.zeros_like(logits)
         row.seen = torch.zeros_like(logits, dtype=torch.bool)
-        row.seen[torch.tensor(row.prompt, device=logits.device)] = True
+        row.seen.index_fill_(0, to_device(row.prompt, logits.device), True)
     return row.counts, row.seen
 
 
-def _draw_any(logits: Tensor, rows: list[Choosing]) -> Tensor:
-    """Inverse of the cumulative distribution at one uniform number a row."""
-    u, heat = _columns(logits, [(draw(r.seed, r.place), r.sampling.temperature) for r in rows])
-    cumulative = (logits / heat).softmax(-1).cumsum(-1)
+def draw_rows(logits: Tensor, settings: Tensor) -> Tensor:
+    """(n, V) fp32 → (n,) int64: the inverse of the cumulative distribution at u, over the tokens that
+    top-k, top-p and min-p leave, in the order of the vocabulary. Uses `logits` up.
+
+    `settings` (n, 5) fp32 are u, temperature, top_k (V: all), top_p, min_p.
+    """
+    if logits.is_cuda:
+        from bullion.engine import drawing_kernels
+
+        tokens = torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
+        drawing_kernels.draw(logits, settings, tokens)
+        return tokens
+    u, heat, top_k, top_p, min_p = settings.split(1, dim=1)
+    weights = (logits / heat).softmax(-1)
+    floor = torch.zeros_like(u)
+    if bool((top_k < logits.shape[1]).any() or (top_p < 1).any()):
+        # rows that keep all of it get 0 here, whatever their neighbours need
+        best = weights.sort(-1, descending=True).values
+        within_k = torch.arange(best.shape[1]) < top_k
+        mass = torch.where(within_k, best, 0).sum(-1, keepdim=True)
+        kept = within_k & (best.cumsum(-1) - best < top_p * mass)
+        last = torch.where(kept, best, 2.0).amin(-1, keepdim=True)
+        narrow = (top_k < logits.shape[1]) | (top_p < 1)
+        floor = torch.where(narrow, last, 0.0)
+    floor = floor.maximum(min_p * weights.amax(-1, keepdim=True))
+    cumulative = torch.where(weights >= floor, weights, 0).cumsum(-1)
     at = torch.searchsorted(cumulative, u * cumulative[:, -1:], right=True)
-    return at.squeeze(1).clamp_(max=logits.shape[1] - 1)
+    return at.clamp_(max=logits.shape[1] - 1).squeeze(1)
 
 
-def _draw_truncated(logits: Tensor, rows: list[Choosing]) -> Tensor:
-    """The same over the tokens that top-k, top-p and min-p leave, best first."""
-    vocabulary = logits.shape[1]
-    u, heat, top_k, top_p, min_p = _columns(
-        logits,
-        [
-            (
-                draw(r.seed, r.place),
-                r.sampling.temperature,
-                float(r.sampling.top_k or vocabulary),
-                r.sampling.top_p,
-                r.sampling.min_p,
-            )
-            for r in rows
-        ],
-    )
-    probabilities, order = (logits / heat).softmax(-1).sort(-1, descending=True)
-    before = probabilities.cumsum(-1) - probabilities
-    within_k = torch.arange(vocabulary, device=logits.device) < top_k
-    mass = torch.where(within_k, probabilities, 0).sum(-1, keepdim=True)
-    kept = within_k & (before < top_p * mass) & (probabilities >= min_p * probabilities[:, :1])
-    cumulative = torch.where(kept, probabilities, 0).cumsum(-1)
-    at = torch.searchsorted(cumulative, u * cumulative[:, -1:], right=True)
-    return order.gather(1, at.clamp_(max=vocabulary - 1)).squeeze(1)
-
-
-def _columns(logits: Tensor, values: list[tuple[float, ...]]) -> list[Tensor]:
-    """Host numbers, one tuple a row, as (B, 1) columns on the logits' device."""
-    table = torch.tensor(values, dtype=torch.float32).to(logits.device, non_blocking=True)
-    return [table[:, i : i + 1] for i in range(table.shape[1])]
-
-
-def _truncates(sampling: Sampling) -> bool:
-    return bool(sampling.top_k or sampling.top_p < 1 or sampling.min_p > 0)
+def _numbers(row: Choosing, vocabulary: int) -> tuple[float, ...]:
+    s = row.sampling
+    top_k = float(min(s.top_k or vocabulary, vocabulary))
+    return (draw(row.seed, row.place), s.temperature, top_k, s.top_p, s.min_p)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,9 +15,11 @@ def pinned(rows: int, columns: int, dtype: torch.dtype) -> Tensor:
     return torch.zeros(rows, columns, dtype=dtype, pin_memory=True)
 
 
-def to_device(values: list[int] | list[list[int]], device: torch.device) -> Tensor:
-    """Whole numbers as int64 on the device."""
-    return torch.tensor(values, dtype=torch.int64, pin_memory=True).to(device, non_blocking=True)
+def to_device(values: Any, device: torch.device, dtype: torch.dtype = torch.int64) -> Tensor:
+    """Numbers in (nested) lists as a tensor on the device."""
+    if device.type == "cpu":
+        return torch.tensor(values, dtype=dtype)
+    return torch.tensor(values, dtype=dtype, pin_memory=True).to(device, non_blocking=True)
 
 
 def to_host(values: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def test_a_bias_is_added_and_a_mask_holds_for_one_token() -> None:
 
 def test_the_numbers_of_a_seed_are_even_and_differ_from_the_next_seed() -> None:
     numbers = [draw(seed, place) for seed in range(100) for place in range(100)]
-    assert len(set(numbers)) == 10000
+    assert len(set(numbers)) > 9990
     assert sum(numbers) / 10000 == pytest.approx(0.5, abs=0.01)
     assert choice_seed(7, 2) == 9
     assert choice_seed(None, 0) != choice_seed(None, 0)
