@@ -83,7 +83,7 @@ def perplexity(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "loglikelihood_rolling",
         doc_to_text="",
         doc_to_target="{{text}}",
-        metric_list=[{"metric": "word_perplexity"}, {"metric": "bits_per_byte"}],
+        metric_list=[{"metric": "byte_perplexity"}, {"metric": "bits_per_byte"}],
     )
 
 
