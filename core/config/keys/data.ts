@@ -59,7 +59,7 @@ export const DATA_KEYS = {
   enable_thinking: key(
     orNull(boolean),
     true,
-    noEffect("no template here has a thinking part"),
+    noEffect("answers are trained as the records have them; see templates qwen3 and qwen3_nothink"),
   ),
   media_dir: key(orNull(text), null, noEffect("only text is trained")),
   eval_num_beams: key(orNull(integer({ min: 1 })), null, refused("there is no beam search")),

@@ -32,7 +32,7 @@ export const FINETUNING_KEYS = {
   pissa_convert: key(
     boolean,
     false,
-    refused("a PiSSA adapter is saved as it was trained; leave the key out"),
+    refused("a PiSSA adapter is saved as plain LoRA of twice the rank anyway; leave the key out"),
   ),
   create_new_adapter: key(boolean, false, honoured("train")),
   pure_bf16: key(boolean, false, honoured("train")),

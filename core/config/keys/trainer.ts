@@ -174,7 +174,11 @@ export const TRAINER_KEYS = {
   logging_strategy: key(pace, "steps", refused("progress is logged by steps: set logging_steps")),
   logging_first_step: key(boolean, false, refused("progress is logged every logging_steps")),
   logging_dir: key(anything, null, noEffect("TensorBoard files lie in output_dir")),
-  logging_nan_inf_filter: key(anything, true, noEffect("a loss that is not a number is shown")),
+  logging_nan_inf_filter: key(
+    anything,
+    true,
+    noEffect("a loss that is not a number ends the job as diverged"),
+  ),
   log_level: key(anything, "passive", noEffect("the server's log_level counts")),
   log_level_replica: key(anything, "warning", noEffect("the server's log_level counts")),
   disable_tqdm: key(anything, null, noEffect("progress leaves as events")),
