@@ -68,8 +68,8 @@ def plan(
     if spec.memory.limit_gb is not None:
         available = min(available, int(spec.memory.limit_gb * 1e9))
     longest = max(max(example.lengths) for example in examples.train)
-    steps = range(1, min(course.total_steps, course.steps_per_epoch) + 1)
-    largest = max(sum(len(examples.train[i]) for i in course.records_of(step)) for step in steps)
+    # Every epoch has an order of its own: the largest step may come late.
+    largest = max(course.sums([len(example) for example in examples.train]))
     plans = []
     allowed: tuple[Recompute, ...] = ("none", "selective", "full")
     if spec.memory.disable_gradient_checkpointing:
