@@ -21,7 +21,7 @@ export const chat: Command = {
     const config = readConfig(given);
     const recipe = readRecipe(text, "chat");
     for (const { key, reason } of recipe.notes) console.error(`${key}: ${reason}`);
-    const python = await preparePython();
+    const python = await preparePython(config.python);
     const service = await openHere(config, python);
     try {
       const origin = { kind: "command_line" as const, cwd: given.cwd };

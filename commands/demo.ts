@@ -44,12 +44,12 @@ export const demo: Command = {
   async run(given) {
     const started = performance.now();
     const screen = terminalScreen();
-    const python = await preparePython();
     const config = readConfig(given, {
       port: given.text("port") ?? "0",
       data_dir: given.text("data") ?? `${PROJECT}/.bullion/demo`,
       models_file: given.text("models") ?? `${PROJECT}/configs/models.tiny.yaml`,
     });
+    const python = await preparePython(config.python);
     const listening = await listen(config, python);
     try {
       await tune(listening, screen);

@@ -20,8 +20,9 @@ export const doctor: Command = {
   positionals: [],
   options: configOptions,
   async run(given) {
+    const config = readConfig(given);
     const findings: Finding[] = [{ state: "ok", what: `Deno ${Deno.version.deno}` }];
-    const python = await findPython(PROJECT, Deno.env.get("BULLION_PYTHON") || null);
+    const python = await findPython(PROJECT, config.python);
     if (python === null) {
       findings.push({
         state: "missing",
@@ -32,7 +33,6 @@ export const doctor: Command = {
       findings.push({ state: "ok", what: `Python interpreter ${python}` });
       findings.push(...await machineFindings(python));
     }
-    const config = readConfig(given);
     findings.push(...modelFindings(config));
     for (const { state, what, advice } of findings) {
       const mark = { ok: "✓", note: "·", missing: "✗" }[state];

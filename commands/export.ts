@@ -13,7 +13,7 @@ export const exportModel: Command = {
   async run(given) {
     const text = await readRecipeFile(given);
     const config = readConfig(given);
-    const python = await preparePython();
+    const python = await preparePython(config.python);
     const job = await runJob("export", text, given.cwd, config, python) as ExportJob;
     console.log(`Model:         ${job.export_dir ?? job.path}`);
     for (const [name, value] of Object.entries(job.result ?? {})) {

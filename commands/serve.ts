@@ -16,7 +16,7 @@ export const serve: Command = {
   },
   async run(given) {
     const config = readConfig(given);
-    const python = await preparePython();
+    const python = await preparePython(config.python);
     const listening = await listen(config, python);
     console.error(`Bullion listens on ${listening.url} (data in ${config.data_dir})`);
     await untilSignal();

@@ -9,17 +9,17 @@ export const setup: Command = {
   positionals: [],
   options: { dev: { type: "boolean", help: "also what the gate needs: pytest, ruff, mypy" } },
   async run(given) {
-    const python = await preparePython(given.flag("dev"));
+    const python = await preparePython(Deno.env.get("BULLION_PYTHON") || null, given.flag("dev"));
     console.error(`Python is ready: ${python}`);
     return 0;
   },
 };
 
-/** The interpreter, prepared if need be, with progress on standard error. */
-export function preparePython(dev = false): Promise<string> {
+/** The interpreter: `named` as it is, or our own, prepared if need be, with progress on standard error. */
+export function preparePython(named: string | null, dev = false): Promise<string> {
   return ensurePython({
     root: PROJECT,
-    named: Deno.env.get("BULLION_PYTHON") || null,
+    named,
     torchIndex: Deno.env.get("BULLION_TORCH_INDEX") || null,
     dev,
     progress: (line) => console.error(line),

@@ -22,7 +22,7 @@ export const template: Command = {
   async run(given) {
     const text = await readRecipeFile(given);
     const config = readConfig(given);
-    const python = await preparePython();
+    const python = await preparePython(config.python);
     const record = recordOf(given.text("record"));
     const service = await openHere(config, python);
     const origin = { kind: "command_line" as const, cwd: given.cwd };

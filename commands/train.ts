@@ -13,7 +13,7 @@ export const train: Command = {
   async run(given) {
     const text = await readRecipeFile(given);
     const config = readConfig(given);
-    const python = await preparePython();
+    const python = await preparePython(config.python);
     const job = await runJob("train", text, given.cwd, config, python) as FineTuningJob;
     console.log(`Adapter:  ${job.output_dir ?? job.path}`);
     console.log(`Model:    ${job.fine_tuned_model}`);
