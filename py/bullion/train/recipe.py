@@ -26,12 +26,12 @@ from bullion.models import lora
 from bullion.models.fetch import local_folder
 from bullion.models.load import load_base, load_tokenizer
 from bullion.train.check import check, resolved
+from bullion.train.choose import build_stepper
 from bullion.train.optimizer import Optimizer
 from bullion.train.plan import hold_to, plan
 from bullion.train.resume import fingerprint, resume
 from bullion.train.run import Run
 from bullion.train.schedule import Course, warmup_steps
-from bullion.train.step import build_stepper
 
 
 def train(spec: TrainSpec, job_id: str, interruption: Interruption) -> Iterator[Event]:

@@ -1,19 +1,16 @@
-"""The seam between the recipe and the arithmetic of a step: what a stepper does, and which one runs.
+"""The seam between the recipe and the arithmetic of a step: what a stepper does.
 
-A stepper adds gradients; the recipe owns order, clipping, optimiser, schedule and files. It does not
-own the fast Llama step (train/llama) nor the general one (train/general.py).
+A stepper adds gradients; the recipe owns order, clipping, optimiser, schedule and files. There are
+two: the fast Llama step (train/llama) and the general one (train/general.py); train/choose.py chooses.
 """
 
 from __future__ import annotations
 
 from typing import Literal, Protocol
 
-import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from bullion.contract.recipe import TrainSpec
-from bullion.contract.worker import MessageEvent
 from bullion.data.packing import Pack
 
 Recompute = Literal["none", "selective", "full"]
@@ -43,29 +40,3 @@ class Stepper(Protocol):
     def trainable(self) -> list[tuple[str, Parameter]]:
         """The trained parameters with PEFT's names, in the order of the model."""
         ...
-
-
-def build_stepper(
-    peft_model: torch.nn.Module,
-    spec: TrainSpec,
-    device: torch.device,
-    recompute: Recompute = "none",
-) -> tuple[Stepper, list[MessageEvent]]:
-    """The fastest exact stepper for this model and these methods, and what the user should know about it.
-
-    The events carry an empty id; the recipe fills it in.
-    """
-    from bullion.train.general import GeneralStepper
-    from bullion.train.llama import LlamaStepper, obstacle
-
-    reason = obstacle(peft_model, spec, device)
-    if reason is None:
-        return LlamaStepper(peft_model, spec, device, recompute), [
-            MessageEvent(
-                "", "stepper", "The fast Llama step trains this job", data={"path": "fast"}
-            )
-        ]
-    stepper = GeneralStepper(peft_model, spec, device, recompute)
-    text = f"The general step trains this job, exact but slower, because {reason}"
-    data = {"path": "general", "reason": reason, "packed": stepper.packs_records}
-    return stepper, [MessageEvent("", "stepper", text, data=data)]
