@@ -1,7 +1,8 @@
 """Attention over paged keys and values on the CPU, one sequence after the other.
 
 A row's result depends on its own sequence alone: not on who else is in the batch, and not on how a
-prompt was cut into pieces (query rows are padded to whole blocks of the kernel; a test looks).
+prompt was cut into pieces. For that, query rows are padded to whole blocks of the kernel and keys to
+whole pages, masked: the kernel then sums in one order whatever the lengths are (a test looks).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Span:
     end: int
     length: int
     pages: Tensor  # (p,) int64
+    prompt: bool  # part of a prompt, even when it is one row
 
 
 def attend(q: Tensor, keys: Tensor, values: Tensor, spans: Sequence[Span]) -> Tensor:
@@ -34,10 +36,11 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, spans: Sequence[Span]) -> Te
     for span in spans:
         count = span.end - span.start
         rows = q[span.start : span.end].view(count, kv_heads, heads // kv_heads, size)
-        k = _gather(keys, span)  # (kv_heads, length, D)
+        k = _gather(keys, span)  # (kv_heads, whole pages, D)
         v = _gather(values, span)
-        if count == 1:
+        if not span.prompt:
             # the query heads of a group are the rows: no head is repeated, nothing is masked
+            k, v = k[:, : span.length], v[:, : span.length]
             mixed = F.scaled_dot_product_attention(rows[0][None], k[None], v[None])[0]
             out[span.start] = mixed.reshape(heads, size)
             continue
@@ -49,7 +52,7 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, spans: Sequence[Span]) -> Te
             rows,
             k[:, None].expand(-1, group, -1, -1),
             v[:, None].expand(-1, group, -1, -1),
-            attn_mask=torch.arange(span.length) <= places,
+            attn_mask=torch.arange(k.shape[1]) <= places,
         )
         mixed = mixed[:, :, :count].permute(2, 0, 1, 3)
         out[span.start : span.end] = mixed.reshape(count, heads, size)
@@ -57,5 +60,4 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, spans: Sequence[Span]) -> Te
 
 
 def _gather(pool: Tensor, span: Span) -> Tensor:
-    taken = pool.index_select(0, span.pages)
-    return taken.flatten(0, 1)[: span.length].transpose(0, 1)
+    return pool.index_select(0, span.pages).flatten(0, 1).transpose(0, 1)

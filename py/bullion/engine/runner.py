@@ -96,7 +96,7 @@ class CpuRunner:
         self._model = Llama(weights)
         self._page_tokens = page_tokens
         size = (shape.layers, 2, pages, page_tokens, shape.kv_heads, shape.head_dim)
-        self._cache = torch.empty(size, dtype=torch.float32)
+        self._cache = torch.zeros(size, dtype=torch.float32)  # what is masked must be a number
 
     def site(self, layer: int, kind: str) -> AdapterSite:
         return self._model.site(layer, kind)
@@ -116,11 +116,11 @@ class CpuRunner:
         work += [Piece(s, s.computed - 1, s.computed, True) for s in plan.decode]
         result = Result(prefilled=[piece.sequence for piece in plan.pieces if piece.last])
         if work:
-            self._compute(work, result)
+            self._compute(work, len(plan.pieces), result)
         return _Done(result)
 
-    def _compute(self, work: list[Piece], result: Result) -> None:
-        batch = self._batch(work)
+    def _compute(self, work: list[Piece], prompts: int, result: Result) -> None:
+        batch = self._batch(work, prompts)
         hidden = self._model.hidden(batch, self._cache)
         drawing: list[Sequence] = []
         rows: list[int] = []
@@ -154,7 +154,8 @@ class CpuRunner:
             found.append(PromptScored(sequence, start + 1, scores))
         return found
 
-    def _batch(self, work: list[Piece]) -> Batch:
+    def _batch(self, work: list[Piece], prompts: int) -> Batch:
+        """The first `prompts` pieces are of prompts, the others one decoding row each."""
         tokens: list[int] = []
         positions: list[int] = []
         slots: list[int] = []
@@ -170,7 +171,8 @@ class CpuRunner:
                 for at in range(piece.start, piece.end)
             ]
             held = torch.tensor(pages[: -(-piece.end // per_page)])
-            spans.append(Span(start, len(tokens), piece.end, held))
+            prompt = len(spans) < prompts
+            spans.append(Span(start, len(tokens), piece.end, held, prompt))
         missing = FEWEST_ROWS - len(tokens)
         if missing > 0:  # rows that belong to nobody and write to page 0
             tokens += [0] * missing

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from bullion.contract.worker import Generate, TextPrompt, Unload
+from bullion.engine.attention import Span, attend
 from serving import Serving, generate
 
 EXACT = not torch.cuda.is_available()  # bf16 products differ in the last bit with their size
@@ -224,6 +225,35 @@ def _load(serving: Serving, adapter: Path) -> object:
 
     base = BaseModel("base", str(serving.base), None, False)
     return Load("load", "load-tuned", ServedModel("tuned", base, str(adapter)))
+
+
+def test_several_adapters_answer_in_one_batch_as_each_does_alone(
+    serving: Serving, adapters: list[Path]
+) -> None:
+    for name, adapter in zip(("one", "two", "three"), adapters, strict=True):
+        serving.load(name, adapter)
+    models = ("base", "one", "two", "three", "one")
+    requests = [generate(f"r{i}", [0, 9, 8, 20 + i], model) for i, model in enumerate(models)]
+    serving.run(requests)
+    together = dict(serving.texts)
+    serving.texts.clear()
+    serving.finish.clear()
+    for request in requests:
+        assert serving.text(request) == together[(request.id, 0)] or not EXACT
+
+
+def test_attention_does_not_depend_on_how_a_prompt_is_cut_into_pieces() -> None:
+    torch.manual_seed(0)
+    pages = torch.arange(1, 20)
+    keys, values = torch.randn(2, 20, 16, 2, 32).unbind()
+    q = torch.randn(300, 8, 32)
+    whole = attend(q, keys, values, [Span(0, 300, 300, pages, True)])
+    for cuts in ((7, 100), (16, 48, 296), (1, 2, 5, 299)):
+        for start, end in zip((0, *cuts), (*cuts, 300), strict=True):
+            held = pages[: -(-end // 16)]
+            span = Span(0, end - start, end, held, True)
+            piece = attend(q[start:end], keys, values, [span])
+            assert torch.equal(piece, whole[start:end])
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 8, 17, 64])

@@ -69,7 +69,7 @@ def test_a_decode_step_gives_the_hidden_states_of_the_cpu(
         ]
     )
     spans = [
-        Span(i, i + 1, n, torch.tensor(p))
+        Span(i, i + 1, n, torch.tensor(p), False)
         for i, (n, p) in enumerate(zip(lengths, tables, strict=True))
     ]
     lora = lora_rows([(i, i + 1) for i in range(3)], [None if slot < 0 else slot for slot in slots])
