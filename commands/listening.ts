@@ -20,7 +20,7 @@ export function openHere(
   python: string,
   { spare = false } = {}, // start the next job's interpreter beforehand
 ): Promise<Service> {
-  const settings = processSettings(python, log, config.bridge);
+  const settings = processSettings(python, logger(config.log_level, "info"), config.bridge);
   const pace = paces(config);
   const { threads, kv_memory_gb, max_running, max_waiting, prefill_tokens, cuda_graphs } =
     config.engine;
@@ -51,7 +51,7 @@ export async function listen(config: ServerConfig, python: string): Promise<List
       apiKeys: config.api_keys,
       uploadBytes: config.limits.max_upload_bytes,
       bodyBytes: config.limits.max_body_bytes,
-      log,
+      log: logger(config.log_level, "error"),
     });
     const server = bind(config, (request) => app.fetch(request));
     const host = config.host.includes(":") ? `[${config.host}]` : config.host;
@@ -88,6 +88,10 @@ function bind(config: ServerConfig, handler: Handler): Deno.HttpServer<Deno.NetA
   }
 }
 
-function log(line: string): void {
-  console.error(line);
+const LEVELS = ["debug", "info", "warn", "error"] as const;
+type Level = typeof LEVELS[number];
+
+/** Writes lines of `level` to standard error, if the configuration asks for lines of that level. */
+function logger(asked: Level, level: Level): (line: string) => void {
+  return LEVELS.indexOf(level) >= LEVELS.indexOf(asked) ? (line) => console.error(line) : () => {};
 }

@@ -171,7 +171,10 @@ export type ServiceSettings =
     "data_dir" | "models_file" | "hub" | "trust_remote_code"
   >
   & {
-    readonly limits: Pick<ServerConfig["limits"], "max_upload_bytes" | "max_records">;
+    readonly limits: Pick<
+      ServerConfig["limits"],
+      "max_upload_bytes" | "max_records" | "max_pdf_pages"
+    >;
     readonly jobs: Pick<ServerConfig["jobs"], "gpu">;
     readonly engine: Pick<ServerConfig["engine"], "max_models" | "idle_seconds">;
   };

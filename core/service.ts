@@ -66,6 +66,7 @@ export async function openService(settings: ServiceSettings, doors: Doors): Prom
   const documents = new DocumentRoom({
     store,
     uploadBytes: limits.max_upload_bytes,
+    maxPages: limits.max_pdf_pages,
     files,
     datasets,
   });
@@ -82,6 +83,7 @@ export async function openService(settings: ServiceSettings, doors: Doors): Prom
     residents,
     resolver,
     trustRemoteCode: trust_remote_code,
+    mayFetch: (name) => store.models.all().some(({ base }) => base.name === name),
     metrics,
     onlyModel: () => models.only(),
   });

@@ -46,6 +46,11 @@ export interface ChatParts {
   residents: Residents;
   resolver: Resolver;
   trustRemoteCode: boolean;
+  /**
+   * Whether a question may fetch the model from a hub: one that a job has worked with, or one of the
+   * file of names. A mistyped name must not start a download of gigabytes.
+   */
+  mayFetch(name: string): boolean;
   metrics: Metrics;
   /** The name of the one model there is; null where there are more or none. */
   onlyModel(): string | null;
@@ -156,7 +161,10 @@ export class ChatRoom implements Chat {
   async #lease(model: string, signal: AbortSignal): Promise<Lease> {
     const { resolver, residents, trustRemoteCode } = this.#parts;
     const resolved = this.#opened.get(model) ??
-      resolver.resolve(model, { kind: "rest" }, { trustRemoteCode });
+      resolver.resolve(model, { kind: "rest" }, {
+        trustRemoteCode,
+        remote: this.#parts.mayFetch(model),
+      });
     const lease = await residents.acquire(resolved, signal);
     this.#latest = model;
     return lease;

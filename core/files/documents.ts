@@ -7,6 +7,7 @@ import type {
   FileObject,
   PairsObject,
 } from "../../contract/file.ts";
+import { BullionError } from "../../contract/errors.ts";
 import { newId } from "../../contract/ids.ts";
 import type { Page, PageQuery } from "../../contract/page.ts";
 import { chunkDocument } from "../documents/chunks.ts";
@@ -24,6 +25,7 @@ const PHRASINGS = fileURLToPath(new URL("../../configs/phrasings.zh.yaml", impor
 export interface DocumentParts {
   store: Store;
   uploadBytes: number;
+  maxPages: number;
   files: Files;
   datasets: Datasets;
 }
@@ -44,6 +46,7 @@ export class DocumentRoom implements Documents {
       using upload = await blobs.put(content, this.#parts.uploadBytes);
       made.push(upload.sha256);
       const text = await readDocument(await Deno.readFile(blobs.path(upload.sha256)), filename);
+      this.#assertLength(text.pages.length);
       const chunks = chunkDocument(text);
       using textBlob = await blobs.putText(JSON.stringify(text));
       made.push(textBlob.sha256);
@@ -64,6 +67,17 @@ export class DocumentRoom implements Documents {
     } finally {
       await this.#store.forgetBlobs(...made);
     }
+  }
+
+  #assertLength(pages: number): void {
+    const { maxPages } = this.#parts;
+    if (pages <= maxPages) return;
+    throw new BullionError(
+      "pdf_too_long",
+      `Cannot store a report of ${pages} pages as ${maxPages} is the limit: send a part of it, or ` +
+        "raise limits.max_pdf_pages",
+      { param: "file" },
+    );
   }
 
   list(query: PageQuery): Page<DocumentObject> {

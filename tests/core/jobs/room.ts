@@ -33,7 +33,7 @@ export function settingsIn(
     models_file: join(home, "work", "models.yaml"),
     hub: "huggingface",
     trust_remote_code: false,
-    limits: { max_upload_bytes: 1_000_000, max_records: 1_000 },
+    limits: { max_upload_bytes: 1_000_000, max_records: 1_000, max_pdf_pages: 500 },
     jobs: { gpu },
     engine: { max_models: 2, idle_seconds: null },
   };
