@@ -29,7 +29,7 @@ const [streams, newTokens, rounds] = [values.streams, values.tokens, values.roun
   number,
   number,
 ];
-const python = await preparePython();
+const python = await preparePython(Deno.env.get("BULLION_PYTHON") ?? null);
 const settings = processSettings(python, () => {});
 const opening = {
   role: "engine" as const,

@@ -28,7 +28,7 @@ if (!weights || !reference) throw new Error("--weights and --reference are neede
 const HUB_ID = "LLM-Research/Meta-Llama-3-8B-Instruct";
 const rows: [string, string, string][] = [];
 const began = performance.now();
-const python = await preparePython();
+const python = await preparePython(Deno.env.get("BULLION_PYTHON") ?? null);
 
 await Deno.mkdir(data, { recursive: true });
 const aliases = `${data}/models.yaml`;
