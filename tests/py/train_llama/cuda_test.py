@@ -19,6 +19,7 @@ SHAPE: dict[str, Any] = {
     "hidden_size": 256,
     "intermediate_size": 704,
     "head_dim": 64,
+    "num_attention_heads": 4,
     "vocab_size": 2000,
 }
 EXAMPLES = [record(i, 5 + i, 20 + 37 * i, 2000) for i in range(8)]
