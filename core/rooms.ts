@@ -4,7 +4,7 @@
  * Everything comes back in the words of contract/, as OpenAI's clients see it where OpenAI has the
  * thing. Refusals are BullionErrors; nothing here knows HTTP or a terminal.
  */
-import type { EngineDoor, EngineStatus, TrainerDoor } from "../bridge/doors.ts";
+import type { EngineDoor, TrainerDoor } from "../bridge/doors.ts";
 import type {
   ChatCompletion,
   ChatCompletionChunk,
@@ -34,10 +34,11 @@ import type {
 import type { ModelDeleted, ModelObject, ResolvedModel } from "../contract/model.ts";
 import type { Page, PageQuery } from "../contract/page.ts";
 import type { ServerConfig } from "./config/server.ts";
+import type { Health } from "./health.ts";
 import type { Metrics } from "./metrics/metrics.ts";
 import type { Origin } from "./models/resolve.ts";
 
-export type { Origin };
+export type { Health, Origin };
 
 export type TrainRequest =
   | { kind: "yaml"; text: string; origin: Origin }
@@ -138,15 +139,6 @@ export interface Chat {
   tokenize(request: TokenizeRequest): Promise<{ tokens: number[] }>;
   detokenize(request: DetokenizeRequest): Promise<{ prompt: string }>;
   tokenizerInfo(model: string | undefined): Promise<TokenizerInfo>;
-}
-
-export interface Health {
-  ready: boolean;
-  store: "ok" | "closed";
-  engine: EngineStatus;
-  /** Why chat is refused at the moment, null when it is not. */
-  chat_suspended: string | null;
-  jobs: { running: string | null; queued: number };
 }
 
 export interface Service {

@@ -6,7 +6,7 @@
  * wrote, so that their number is bounded and nothing leaks.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { Health } from "../rooms.ts";
+import type { Health } from "../health.ts";
 
 /** One generation, from its request to its end. */
 export interface GenerationMeter {

@@ -1,6 +1,7 @@
 """The steps of one job and everything that is due between them: logs, evaluations, checkpoints.
 
 The only holder of the job's step, random streams and report; what a step computes is the stepper's.
+In one file because what is due after a step reads and moves that one state.
 """
 
 from __future__ import annotations
