@@ -40,7 +40,7 @@ def test_eval_loss_and_accuracy_are_those_of_plain_transformers(
 ) -> None:
     """The mean over records of their batch's token mean, and of each record's own accuracy."""
     if path == "general":
-        monkeypatch.setattr("bullion.train.llama.obstacle", lambda *_: "the test wants it")
+        monkeypatch.setattr("bullion.train.choose.obstacle", lambda *_: "the test wants it")
     spec = evaluated(quick, compute_accuracy=True)
     last = of_type(run(spec), "evaluated")[-1]
     tokenizer = AutoTokenizer.from_pretrained(spec.model.path)

@@ -42,7 +42,7 @@ def test_every_step_has_the_golden_loss_and_norm_and_the_adapter_ends_as_theirs(
     path: str,
 ) -> None:
     if path == "general":
-        monkeypatch.setattr("bullion.train.llama.obstacle", lambda *_: "the test wants it")
+        monkeypatch.setattr("bullion.train.choose.obstacle", lambda *_: "the test wants it")
     spec = curve_spec(golden / curve, tinybase, reference, tmp_path / curve)
     events = run(spec)
     assert [e.data["path"] for e in events if getattr(e, "code", "") == "stepper"] == [path]

@@ -56,7 +56,7 @@ def test_kills_at_random_moments_leave_curve_and_adapter_as_they_would_have_been
     quick: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     if path == "general":
-        monkeypatch.setattr("bullion.train.llama.obstacle", lambda *_: "the test wants it")
+        monkeypatch.setattr("bullion.train.choose.obstacle", lambda *_: "the test wants it")
     whole = saving(quick, tmp_path / "whole")
     assert os.waitpid(in_child(whole), 0)[1] == 0
     killed = saving(quick, tmp_path / "killed")
