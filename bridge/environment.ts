@@ -26,7 +26,7 @@ interface Part {
 
 /** The interpreter to use, if there is one ready. */
 export async function findPython(root: string, named: string | null): Promise<string | null> {
-  if (named) return named;
+  if (named) return await runs(named) ? named : null;
   const python = `${root}/.venv/bin/python`;
   const ready = await exists(python) && await exists(`${root}/.venv/bullion.ready`);
   return ready ? python : null;
@@ -35,6 +35,14 @@ export async function findPython(root: string, named: string | null): Promise<st
 /** Makes the environment, or what of it is missing; returns its interpreter. */
 export async function ensurePython(settings: EnvironmentSettings): Promise<string> {
   if (settings.named) {
+    if (!await runs(settings.named)) {
+      throw new BullionError(
+        "python_missing",
+        `Cannot start Python as ${settings.named} does not run: correct BULLION_PYTHON (or python ` +
+          "in the server's YAML), or unset it to have an environment prepared",
+        { param: "python" },
+      );
+    }
     settings.progress(`Python: ${settings.named}, as BULLION_PYTHON says`);
     return settings.named;
   }
@@ -103,6 +111,15 @@ async function systemPython(): Promise<string> {
     `Cannot prepare Python as none of ${CANDIDATES.join(", ")} is version 3.11 or newer. Install ` +
       `Python 3.11+ with its venv module, or set BULLION_PYTHON to an interpreter that has torch.`,
   );
+}
+
+async function runs(python: string): Promise<boolean> {
+  try {
+    const command = new Deno.Command(python, { args: ["-c", ""], stdout: "null", stderr: "null" });
+    return (await command.output()).success;
+  } catch {
+    return false;
+  }
 }
 
 async function versionOf(python: string): Promise<[number, number] | null> {

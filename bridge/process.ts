@@ -23,12 +23,15 @@ export interface ProcessSettings {
 export interface Exit {
   code: number | null;
   signal: string | null;
-  /** The last lines of standard error. */
+  /** The last lines it wrote. */
   tail: string[];
+  /** What it wrote as it died; a line of long before tells nothing of the death. */
+  lastWords: string | null;
 }
 
 const TAIL_LINES = 40;
 const LAST_WORDS_MS = 300;
+const FRESH_MS = 1000;
 
 export class PythonProcess {
   readonly #child: ChildProcess;
@@ -39,6 +42,7 @@ export class PythonProcess {
   readonly #waiting = new Set<() => void>();
   #facade: Facade | null = null;
   #exit: Exit | null = null;
+  #notedAt = -Infinity;
 
   private constructor(child: ChildProcess, settings: ProcessSettings) {
     this.#child = child;
@@ -46,7 +50,9 @@ export class PythonProcess {
     const { promise, resolve } = Promise.withResolvers<Exit>();
     this.#died = promise;
     const end = (code: number | null, signal: string | null) => {
-      this.#exit ??= { code, signal, tail: [...this.#tail] };
+      const fresh = performance.now() - this.#notedAt < LAST_WORDS_MS + FRESH_MS;
+      const line = this.#tail.filter((line) => line.trim() !== "").at(-1) ?? null;
+      this.#exit ??= { code, signal, tail: [...this.#tail], lastWords: fresh ? line : null };
       this.#facade?.close();
       resolve(this.#exit);
       for (const leave of [...this.#waiting]) leave();
@@ -160,7 +166,7 @@ export class PythonProcess {
   deathOf(doing: string): BullionError {
     const exit = this.#exit;
     const how = exit?.signal ? `by ${exit.signal}` : `with exit code ${exit?.code ?? "unknown"}`;
-    const last = (exit?.tail ?? this.#tail).filter((line) => line.trim() !== "").at(-1);
+    const last = exit?.lastWords;
     return new BullionError(
       "python_died",
       `The Python process ended ${how} (${doing})${last ? `: ${last}` : ""}`,
@@ -169,6 +175,7 @@ export class PythonProcess {
   }
 
   #note(line: string): void {
+    this.#notedAt = performance.now();
     this.#tail.push(line);
     if (this.#tail.length > TAIL_LINES) this.#tail.shift();
     this.#settings.log(line);

@@ -27,7 +27,9 @@ export const doctor: Command = {
       findings.push({
         state: "missing",
         what: "Python environment",
-        advice: "run `deno task setup`, or set BULLION_PYTHON to an interpreter that has torch",
+        advice: config.python
+          ? `${config.python} does not run: correct BULLION_PYTHON, or unset it and run \`deno task setup\``
+          : "run `deno task setup`, or set BULLION_PYTHON to an interpreter that has torch",
       });
     } else {
       findings.push({ state: "ok", what: `Python interpreter ${python}` });

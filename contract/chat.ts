@@ -6,8 +6,13 @@
  */
 import { z } from "zod";
 
-const TextPart = z.strictObject({ type: z.literal("text"), text: z.string() });
-const Content = z.union([z.string(), z.array(TextPart)]);
+/** Text that can be written as UTF-8; a JSON string may hold half of a surrogate pair. */
+const Text = z.string().refine(
+  (text) => text.isWellFormed(),
+  "holds half a character (a lone surrogate): send whole characters",
+);
+const TextPart = z.strictObject({ type: z.literal("text"), text: Text });
+const Content = z.union([Text, z.array(TextPart)]);
 
 const ToolCall = z.object({
   id: z.string(),
@@ -62,7 +67,7 @@ const sampling = {
   max_tokens: z.int().min(0).nullish(),
   n: z.int().min(1).max(128).nullish(),
   seed: z.int().nullish(),
-  stop: z.union([z.string(), z.array(z.string()).max(4)]).nullish(),
+  stop: z.union([Text, z.array(Text).max(4)]).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().optional() }).nullish(),
   temperature: z.number().min(0).max(2).nullish(),
@@ -88,6 +93,8 @@ export const ChatRequest = z.strictObject({
   response_format: Format.nullish(),
   // Accepted, change nothing:
   metadata: z.record(z.string(), z.string()).nullish(),
+  modalities: z.array(z.literal("text")).nullish(),
+  prediction: z.null().optional(),
   parallel_tool_calls: z.boolean().nullish(),
   prompt_cache_key: z.string().nullish(),
   reasoning_effort: z.string().nullish(),
@@ -101,8 +108,8 @@ export type ChatRequest = z.infer<typeof ChatRequest>;
 export const CompletionRequest = z.strictObject({
   ...sampling,
   prompt: z.union([
-    z.string(),
-    z.array(z.string()).min(1),
+    Text,
+    z.array(Text).min(1),
     z.array(z.int().min(0)).min(1),
     z.array(z.array(z.int().min(0)).min(1)).min(1),
   ]),
@@ -200,7 +207,7 @@ export type Completion = z.infer<typeof Completion>;
 
 export const TokenizeRequest = z.object({
   model: z.string().optional(), // left out: the one model that is loaded
-  prompt: z.string(),
+  prompt: Text,
   add_special_tokens: z.boolean().default(true),
 });
 export type TokenizeRequest = z.infer<typeof TokenizeRequest>;

@@ -83,11 +83,11 @@ function present(row: DatasetRow): DatasetObject {
 
 /** A recipe's `dataset` is a list with commas, so a name can hold none. */
 function checkName(name: string): void {
-  if (/^[^\s,/\\]{1,128}$/.test(name)) return;
+  if (/^[^\s,/\\\p{Cc}]{1,128}$/u.test(name) && name !== "." && name !== "..") return;
   throw new BullionError(
     "invalid_dataset_name",
     `Cannot register a data set as "${name}": a name has 1 to 128 characters, ` +
-      "none of them a space, a comma or a slash",
+      "none of them a space, a comma, a slash or a control character, and is not . or ..",
     { param: "name" },
   );
 }

@@ -186,9 +186,17 @@ function publishedAs(
   name: string | null,
   param: string,
   origin: Origin,
-  { store }: Planning,
+  { store, resolver }: Planning,
 ): Common["published"] {
   if (name === null) return null;
+  if (resolver.isAlias(name)) {
+    throw new BullionError(
+      "output_name_in_use",
+      `Cannot write to "${name}" as the file of model names has a model of that name: ` +
+        `choose another ${param}`,
+      { param },
+    );
+  }
   const place = placeOf(store.folder, name, origin, param);
   assertFree(store, place, name, param);
   return { name: name.replace(/\/+$/, ""), place };

@@ -70,6 +70,11 @@ export class Resolver {
     };
   }
 
+  /** Whether the file of model names gives this name a meaning; no output may take it over. */
+  isAlias(name: string): boolean {
+    return this.#alias(name) !== null;
+  }
+
   #ownId(name: string, param: string): Meaning | null {
     const own = parseOwnName(name);
     if (!own) return null;

@@ -4,6 +4,7 @@
  * Opening takes the lock, migrates, and sweeps what a crash left behind; closing gives the lock back.
  */
 import { join } from "node:path";
+import { BullionError } from "../../contract/errors.ts";
 import { Blobs } from "./blobs.ts";
 import { Database } from "./database.ts";
 import { EventRows } from "./events.ts";
@@ -40,8 +41,7 @@ export class Store<P = unknown> {
 
   /** Throws `data_folder_in_use` with the holder, or `data_folder_too_new`. Makes the folder. */
   static open<P>(folder: string, address: string | null): Store<P> {
-    Deno.mkdirSync(join(folder, "jobs"), { recursive: true });
-    const real = Deno.realPathSync(folder);
+    const real = makeFolder(folder);
     const lock = new FolderLock(real, address);
     try {
       const store = new Store<P>(real, lock, new Database(join(real, "bullion.db")));
@@ -89,5 +89,20 @@ export class Store<P = unknown> {
        UNION SELECT text_blob FROM documents UNION SELECT chunks_blob FROM documents`,
     );
     return new Set(rows.map((row) => row.blob));
+  }
+}
+
+/** The data folder's real path; made if it is not there. */
+function makeFolder(folder: string): string {
+  try {
+    Deno.mkdirSync(join(folder, "jobs"), { recursive: true });
+    return Deno.realPathSync(folder);
+  } catch (cause) {
+    throw new BullionError(
+      "data_folder_unusable",
+      `Cannot use ${folder} as the data folder: ${(cause as Error).message}. ` +
+        "Name a folder that can be written, with --data or BULLION_DATA",
+      { param: "data_dir", cause },
+    );
   }
 }

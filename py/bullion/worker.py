@@ -33,6 +33,7 @@ def open(text: str) -> str:
         if _role is not None:
             raise Refusal("already_open", "This process has a role already")
         opening: Opening = decode(Opening, json.loads(text))
+        _leave_signals_to_parent()
         _end_with_parent()
         _role = role_for(opening)
         _role.start()
@@ -79,6 +80,12 @@ def _answered(act: Callable[[], str]) -> str:
         if not isinstance(raised, Refusal):
             traceback.print_exc(file=sys.stderr)
         return json.dumps({"error": encode(detail_of(raised))})
+
+
+def _leave_signals_to_parent() -> None:
+    """A terminal's Ctrl-C reaches the whole process group; the service asks for a checkpoint then."""
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.SIG_IGN)
 
 
 def _end_with_parent() -> None:

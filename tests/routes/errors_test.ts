@@ -162,3 +162,19 @@ Deno.test("a client that left before its answer is not an unforeseen failure", a
   await app.request(new Request(url, { ...post(chat), signal: leaving.signal }));
   assert.deepEqual(lines, []);
 });
+
+Deno.test("half a character is refused where it stands, and never reaches the engine", async () => {
+  const app = appOver({});
+  const messages = [{ role: "user", content: "\ud800" }];
+  for (
+    const [path, body] of [
+      ["/v1/chat/completions", { model: "m", messages }],
+      ["/v1/completions", { model: "m", prompt: "a\udfff" }],
+      ["/tokenize", { model: "m", prompt: "\ud800" }],
+    ] as const
+  ) {
+    const response = await app.request(path, post(body));
+    assert.equal(response.status, 400, path);
+    assert.match(String((await errorOf(response)).message), /half a character|Invalid input/);
+  }
+});

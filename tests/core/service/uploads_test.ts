@@ -76,7 +76,7 @@ Deno.test("a data set under a known name replaces the older one and keeps its id
   equal(blobsOf(bench).length, 1);
 });
 
-for (const name of ["", "a,b", "a/b", "../x", "a b"]) {
+for (const name of ["", "a,b", "a/b", "../x", "a b", ".", "..", "a\u0000b"]) {
   Deno.test(`a data set is not registered as ${JSON.stringify(name)}`, async () => {
     await using bench = await Bench.open();
     const put = bench.service.datasets.put(name, streamOf(RECORDS));
