@@ -79,7 +79,7 @@ export function completion(header: Header, choices: Choice[], usage: Usage): Com
     choices: choices.map(({ index, text, tokens, finish_reason }) => ({
       index,
       text,
-      logprobs: textLogprobs(tokens, 0),
+      logprobs: textLogprobs(tokens, text, 0),
       finish_reason,
     })),
     usage: usageOf(usage),
@@ -94,7 +94,7 @@ export function textChunk(header: Header, delta: Delta, offset: number): Complet
     choices: [{
       index: delta.index,
       text: delta.text,
-      logprobs: textLogprobs(delta.tokens, offset),
+      logprobs: textLogprobs(delta.tokens, delta.text, offset),
       finish_reason: finishReason(delta),
     }],
   };
@@ -131,8 +131,19 @@ function chatLogprobs(tokens: TokenLogprob[] | null): ChatLogprobs {
   };
 }
 
-/** The arrays of `/v1/completions`. Of rivals with one text the likelier one counts. */
-function textLogprobs(tokens: TokenLogprob[] | null, offset: number): TextLogprobs {
+/** The most characters of `text` that tokens without a text of their own stand for. */
+const PARTS = 4;
+
+/**
+ * The arrays of `/v1/completions`. Of rivals with one text the likelier one counts. An offset is where
+ * the token begins in the whole text, of which `offset` characters came before `text`; a control token,
+ * or a part of a character, is nowhere in it and gets the place where the next one begins.
+ */
+function textLogprobs(
+  tokens: TokenLogprob[] | null,
+  whole: string,
+  offset: number,
+): TextLogprobs {
   if (tokens === null) return null;
   const logprobs: NonNullable<TextLogprobs> = {
     tokens: [],
@@ -140,12 +151,16 @@ function textLogprobs(tokens: TokenLogprob[] | null, offset: number): TextLogpro
     top_logprobs: [],
     text_offset: [],
   };
+  let at = 0;
   for (const { text, logprob, top } of tokens) {
+    const found = text === "" ? -1 : whole.indexOf(text, at);
+    const isThere = found >= 0 && found - at <= PARTS;
+    if (isThere) at = found;
     logprobs.tokens.push(text);
     logprobs.token_logprobs.push(logprob);
     logprobs.top_logprobs.push(logprob === null ? null : rivals(top));
-    logprobs.text_offset.push(offset);
-    offset += text.length;
+    logprobs.text_offset.push(offset + at);
+    if (isThere) at += text.length;
   }
   return logprobs;
 }

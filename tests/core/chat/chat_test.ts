@@ -3,6 +3,7 @@ import { deepStrictEqual, equal, ok, rejects } from "node:assert/strict";
 import { ChatCompletion, ChatCompletionChunk, Completion } from "../../../contract/chat.ts";
 import { ChatRequest, CompletionRequest } from "../../../contract/chat.ts";
 import { BullionError } from "../../../contract/errors.ts";
+import { completion } from "../../../core/chat/answers.ts";
 import { Bench, never } from "../jobs/room.ts";
 
 function chat(fields: Record<string, unknown> = {}): ChatRequest {
@@ -249,4 +250,13 @@ Deno.test("tokens and waits are measured, of whole answers and of streams, each 
   equal(value('bullion_tokens_total{kind="cached"}'), 2);
   equal(value("bullion_time_to_first_token_seconds_count"), 2);
   equal(value("bullion_time_per_output_token_seconds_count"), 2);
+});
+
+Deno.test("text offsets point into the text, which leaves out control tokens", () => {
+  const token = (text: string) => ({ id: 1, text, bytes: [], logprob: -1, top: [] });
+  const tokens = ["<|begin_of_text|>", "\ufffd", "\ufffd", "利润", "。"].map(token);
+  const choice = { index: 0, text: "净利润。", tokens, finish_reason: "length" as const };
+  const usage = { prompt_tokens: 5, completion_tokens: 0, cached_tokens: 0 };
+  const { choices } = completion({ id: "cmpl-1", created: 0, model: "m" }, [choice], usage);
+  deepStrictEqual(choices[0]!.logprobs!.text_offset, [0, 0, 0, 1, 3]);
 });
