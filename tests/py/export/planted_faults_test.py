@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -186,18 +187,20 @@ def test_a_fault_in_any_block_of_a_large_tensor_is_found(
         monkeypatch.setattr(module, name, 700)
     monkeypatch.setattr(shards, "LEAST_ROWS", 8)
     monkeypatch.setattr(pour, "BLOCK", {"cpu": 300})
-    blocks: list[str] = []
+    blocks = count(1)  # counted by several threads at once
+    planted: list[str] = []
 
     def fault(name: str, weight: torch.Tensor, changes: list) -> torch.Tensor:
-        if changes:
-            blocks.append(name)
         merged = apply_changes(weight, changes)
-        return merged * 1.5 if changes and len(blocks) == 40 else merged
+        if not changes or next(blocks) != 40:
+            return merged
+        planted.append(name)
+        return merged * 1.5
 
     plant(monkeypatch, fault)
     refusal = refusal_of(spec_of(base, adapter))
-    assert refusal.code == "merge_delta_wrong" and blocks[39] in refusal.message
-    assert len(blocks) > 100
+    assert refusal.code == "merge_delta_wrong" and planted[0] in refusal.message
+    assert next(blocks) > 101
 
 
 def test_an_adapter_that_was_never_trained_is_said(
