@@ -58,6 +58,11 @@ Deno.test("a process that is killed is python_died with the signal and its last 
   match(error.message, /SIGKILL.*about to die/);
 });
 
+Deno.test("what a process said long before its death is not told as the cause", async () => {
+  const error = await failureOf("dies_silently");
+  equal(error.message, "The Python process ended by SIGKILL (submit)");
+});
+
 Deno.test("a process that exits is python_died with its exit code", async () => {
   match((await failureOf("exits")).message, /exit code 3.*a last word/);
 });
