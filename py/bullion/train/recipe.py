@@ -29,6 +29,7 @@ from bullion.train.check import check, resolved
 from bullion.train.choose import build_stepper
 from bullion.train.optimizer import Optimizer
 from bullion.train.plan import hold_to, plan
+from bullion.train.read_ahead import ReadAhead
 from bullion.train.resume import fingerprint, resume
 from bullion.train.run import Run
 from bullion.train.schedule import Course, warmup_steps
@@ -43,8 +44,9 @@ def train(spec: TrainSpec, job_id: str, interruption: Interruption) -> Iterator[
     def say(code: str, text: str, level: Any = "info", **data: Any) -> MessageEvent:
         return MessageEvent(job_id, code, text, level, data)
 
-    def phase(name: str, seconds: float) -> MessageEvent:
-        return say("phase", f"{name}: {seconds:.1f} s", phase=name, seconds=round(seconds, 3))
+    def phase(name: str, seconds: float, **more: Any) -> MessageEvent:
+        text = f"{name}: {seconds:.1f} s"
+        return say("phase", text, phase=name, seconds=round(seconds, 3), **more)
 
     began = time.monotonic()
     check(spec)
@@ -55,16 +57,17 @@ def train(spec: TrainSpec, job_id: str, interruption: Interruption) -> Iterator[
         yield say("precision", remark)
 
     folder = local_folder(spec.model)
-    examples = prepare(spec.data, spec.template, spec.seed, load_tokenizer(folder))
-    course = Course(len(examples.train), spec.length, spec.seed)
-    yield from describe_data(say, spec, examples, course)
-    yield phase("encode", time.monotonic() - began)
+    with ReadAhead(folder) as ahead:
+        examples = prepare(spec.data, spec.template, spec.seed, load_tokenizer(folder))
+        course = Course(len(examples.train), spec.length, spec.seed)
+        yield from describe_data(say, spec, examples, course)
+        yield phase("encode", time.monotonic() - began)
 
-    chosen = plan(spec, folder, examples, course, device)
-    yield say("plan", chosen.text, **chosen.data)
-    hold_to(spec.memory.limit_gb, device)
-    loading = time.monotonic()
-    base = load_base(spec.model, dtype, device, spec.quantization)
+        chosen = plan(spec, folder, examples, course, device)
+        yield say("plan", chosen.text, **chosen.data)
+        hold_to(spec.memory.limit_gb, device)
+        loading, read = time.monotonic(), ahead.bytes_read
+        base = load_base(spec.model, dtype, device, spec.quantization)
     model = lora.attach(base.model, spec.lora, spec.seed, spec.adapter, spec.precision.pure_bf16)
     stepper, notes = build_stepper(model, spec, device, chosen.recompute)
     for note in notes:
@@ -72,7 +75,7 @@ def train(spec: TrainSpec, job_id: str, interruption: Interruption) -> Iterator[
     optimizer = Optimizer(stepper.trainable(), spec.optimizer, spec.lora.plus_lr_ratio)
     counted = sum(parameter.numel() for _, parameter in stepper.trainable())
     yield say("parameters", f"{counted:,} parameters are trained", trained=counted)
-    yield phase("load", time.monotonic() - loading)
+    yield phase("load", time.monotonic() - loading, read_ahead_gb=round(read / 1e9, 3))
 
     own = fingerprint(spec, examples, course)
     resumed = resume(spec, model, optimizer, own)
