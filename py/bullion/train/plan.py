@@ -112,8 +112,9 @@ def estimator(
         from bullion.train.llama import LlamaShape, estimate
 
         shape = LlamaShape.of(config)
+        fp8 = spec.precision.compute_dtype == "fp8"
         return lambda tokens, recompute: estimate(
-            shape, tokens, recompute, spec.lora.rank, device.type
+            shape, tokens, recompute, spec.lora.rank, device.type, fp8
         )
     return _general(spec, model, device)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from bullion.contract.errors import Refusal
 from bullion.contract.recipe import TrainSpec
 from bullion.contract.worker import (
     Event,
@@ -27,6 +28,7 @@ from bullion.models.fetch import local_folder
 from bullion.models.load import load_base, load_tokenizer
 from bullion.train.check import check, resolved
 from bullion.train.choose import build_stepper
+from bullion.train.llama.fp8 import unsupported
 from bullion.train.optimizer import Optimizer
 from bullion.train.plan import hold_to, plan
 from bullion.train.read_ahead import ReadAhead
@@ -107,14 +109,29 @@ def train(spec: TrainSpec, job_id: str, interruption: Interruption) -> Iterator[
 
 
 def computed_in(spec: TrainSpec, device: torch.device) -> tuple[torch.dtype, list[str]]:
-    """The dtype of base and computation on this device, and what differs from what was asked."""
+    """The dtype of base and computation on this device, and what the user should know of it.
+
+    Raises Refusal for fp8 products on a device that has none.
+    """
     asked = spec.precision.dtype
+    remarks = []
+    if spec.precision.compute_dtype == "fp8":
+        if (reason := unsupported(device)) is not None:
+            raise Refusal(
+                "unsupported_compute_dtype",
+                f"Cannot compute in fp8 as {reason}; leave compute_dtype at auto",
+                "compute_dtype",
+            )
+        text = "the base's layers multiply in fp8 (e4m3), a scale a row; losses differ from bf16's"
+        remarks.append(f"compute_dtype fp8: {text}")
     if device.type == "cpu":
-        text = f"{asked} was asked; a CPU computes in fp32, which is exact and here also faster"
-        return torch.float32, [text] if asked != "fp32" else []
+        if asked != "fp32":
+            text = f"{asked} was asked; a CPU computes in fp32, which is exact and here also faster"
+            remarks.append(text)
+        return torch.float32, remarks
     if asked == "fp16":
-        return torch.bfloat16, ["fp16 was asked; bf16 is used: as large, and without overflow"]
-    return torch.bfloat16 if asked == "bf16" else torch.float32, []
+        remarks.append("fp16 was asked; bf16 is used: as large, and without overflow")
+    return torch.float32 if asked == "fp32" else torch.bfloat16, remarks
 
 
 def describe_data(

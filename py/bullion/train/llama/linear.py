@@ -7,7 +7,7 @@
     rank [  A      |     –     ]     dx = [dy| dt] · [W ; A]    with dt = dy · B
 
 so the adapters cost no second pass over y or dx. It owns the buffer; the weights of the modules
-become views of it.
+become views of it. The other way to compute a group is fp8.py's.
 
 Legend: T tokens; K in-features, N out-features of the group; R padded sum of ranks.
 """

@@ -18,6 +18,7 @@ from bullion.contract.recipe import TrainSpec
 from bullion.data.packing import Pack
 from bullion.train.llama.block import Block, Pass, block_parameters
 from bullion.train.llama.flat import FlatAdapter
+from bullion.train.llama.fp8 import Fp8Linear
 from bullion.train.llama.gradients import AdapterProducts, Adapters, AdapterTiles
 from bullion.train.llama.launch import compiling
 from bullion.train.llama.linear import Dropout, FusedLinear, LinearGroup
@@ -53,6 +54,8 @@ class LlamaStepper:
         self._head: Tensor = model.lm_head.weight.data
         self._norm: Tensor = model.model.norm.weight.data
         linear: Callable[[Sequence[Any]], LinearGroup] = partial(FusedLinear, spare=means.spare)
+        if spec.precision.compute_dtype == "fp8":
+            linear = partial(Fp8Linear, spare=means.spare, operations=means.operations)
         layers = list(model.model.layers)
         groups = [group for layer in layers for group in block_parameters(layer)]
         self._flat = FlatAdapter(groups, device)
