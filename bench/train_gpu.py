@@ -2,13 +2,14 @@
 
     --weights FOLDER    Llama-3-8B, or random weights in its shape (bench/random_weights.py)
     --reference FOLDER  the reference project's records (default: ../shared/data/reference)
-    --parts NAMES       of tests, resume, plans; all of them unless told otherwise
+    --parts NAMES       of tests, resume, plans, fp8; all of them unless told otherwise
     --out FILE          the table as JSON
     --tiny              the embedded base, short records and few steps, for trying this on a processor
 
 tests: the step's own tests, on the device. resume: a job of four layers of that width killed inside a
 step and inside a save, beside two undisturbed ones. plans: the reference's recipe with
-`memory_limit_gb` 48 and 24, the largest step of its ten epochs among the first. Jobs run in trainer
+`memory_limit_gb` 48 and 24, the largest step of its ten epochs among the first. fp8: its loss beside
+that of two bf16 seeds (with --tiny the same arithmetic once more). Jobs run in trainer
 processes as the service starts them. Exit code 0 only if all parts passed.
 """
 
@@ -30,14 +31,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "py"), str(ROOT / "bench")]
 
-from training import plans_check, resume_check  # noqa: E402
+from training import fp8_check, plans_check, resume_check  # noqa: E402
 from training.reference_job import Job, read_records  # noqa: E402
 from training.trainer import JobFailed, Spares  # noqa: E402
 
 SHARED = Path(os.environ.get("BULLION_SHARED", ROOT.parent / "shared"))
 LAYERS = 4  # of the resumed job
 TESTS = "tests/py/train_llama"
-PROCESSES = {"tests": 0, "resume": 5, "plans": 3}  # trainers that a part needs
+PROCESSES = {"tests": 0, "resume": 5, "plans": 3, "fp8": 3}  # trainers that a part needs
 EXACT = ("tests", "resume")  # parts that measure no speed
 Outcome = tuple[bool, list[str]]
 Part = Callable[[], Outcome]
@@ -73,10 +74,10 @@ def parts(options: argparse.Namespace, work: Path, spares: Spares) -> dict[str, 
     weights = options.weights.resolve()
     if options.tiny:
         job = Job(weights, read_records(options.reference, 96), 48, "fp32")
-        limits, steps = [0.9, 0.8], 12
+        limits, steps, narrow = [0.9, 0.8], 12, "auto"
     else:
         job = Job(weights, read_records(options.reference), 2048)
-        limits, steps = [48.0, 24.0], plans_check.STEPS
+        limits, steps, narrow = [48.0, 24.0], plans_check.STEPS, "fp8"
 
     def resume() -> Outcome:
         base = weights if options.tiny else few_layers(weights, work)
@@ -86,6 +87,9 @@ def parts(options: argparse.Namespace, work: Path, spares: Spares) -> dict[str, 
         "tests": lambda: run_tests(device_wanted=not options.tiny),
         "resume": resume,
         "plans": lambda: plans_check.check(job, work, spares, limits, steps),
+        "fp8": lambda: fp8_check.check(
+            job, work, spares, narrow, 12 if options.tiny else fp8_check.STEPS
+        ),
     }
 
 
