@@ -205,7 +205,9 @@ def hold_to(limit_gb: float | None, device: torch.device) -> None:
     if limit_gb is not None and device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
         share = max(limit_gb * 1e9 - CONTEXT, 0) / total
-        torch.cuda.set_per_process_memory_fraction(min(share, 1.0), device)
+        # this function alone wants a device with its number
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.set_per_process_memory_fraction(min(share, 1.0), index)
 
 
 def _gb(count: int) -> str:
