@@ -26,6 +26,7 @@ from bullion.engine.transfer import mark, scores_to_host, to_host
 from bullion.models.llama import LlamaWeights
 
 _GREEDY = Sampling(1, 0.0, 1.0, 0, 0.0, 1.0, 0.0, 0.0, {}, None, [], True)
+_DRAWN = Sampling(1, 0.7, 0.9, 20, 0.01, 1.1, 0.1, 0.1, {"0": 0.1}, 1, [], True)  # of all there is
 
 
 @dataclass
@@ -79,20 +80,26 @@ class CudaRunner:
             self._graphs.forget()
 
     def prepare(self) -> Iterator[None]:
-        """Loads, compiles and records what can be before anybody waits: prompts of three lengths,
-        then a graph a batch size, the largest first. Yields between them. Page 0 takes it all."""
+        """Loads, compiles and records what can be before anybody waits: prompts of the lengths that
+        differ in their kernels, one that is drawn from and scored, then a graph a batch size, the
+        largest first. Yields between them. Page 0 takes it all."""
         most = min(self._prefill_tokens, self._model.shape.max_positions)
-        for length in sorted({min(most, self._page_tokens), min(most, 192), most}):
-            pages = [0] * -(-length // self._page_tokens)
-            prompt = Sequence("", 0, [0] * length, _GREEDY, 1, pages=pages)
-            prompt.state = self._spare_state
-            prompt.choosing = Choosing(_GREEDY, 0, [])
-            self.launch(Plan(pieces=[Piece(prompt, 0, length, True)])).read()
+        for length in sorted({min(most, n) for n in (16, 32, 64, 128, 192, most)}):
+            self._try(length, _GREEDY, None)
             yield
+        self._try(min(most, 16), _DRAWN, 1)
+        yield
         for n in reversed(self._graphs.sizes if self._with_graphs else []):
             with torch.inference_mode():
                 self._graphs.record(n, adapters=False, long=False)
             yield
+
+    def _try(self, length: int, sampling: Sampling, alternatives: int | None) -> None:
+        pages = [0] * -(-length // self._page_tokens)
+        prompt = Sequence("", 0, [0] * length, sampling, 1, pages=pages, alternatives=alternatives)
+        prompt.state = self._spare_state
+        prompt.choosing = Choosing(sampling, 0, prompt.tokens)
+        self.launch(Plan(pieces=[Piece(prompt, 0, length, True)])).read()
 
     @torch.inference_mode()
     def launch(self, plan: Plan) -> Launched:

@@ -147,7 +147,7 @@ def _rotate_store(
     tl.store(target + HALF + at, second.to(narrow))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n"])
 def _gate(
     gate_up, out, b, slots, stride, width, n,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr, CHAINED: tl.constexpr,

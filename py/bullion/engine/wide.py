@@ -17,6 +17,8 @@ from bullion.engine import skinny
 from bullion.engine.chain import hopper
 from bullion.engine.tilings import Tiling, tiling
 
+_ALIGNED = 16  # rows: kernels are compiled once for widths that are multiples of it
+
 
 @dataclass(frozen=True)
 class Room:
@@ -31,7 +33,7 @@ class WideSite:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, parts: Sequence[int]) -> None:
         self.out = weight.shape[0]
-        self.weight = weight  # (out + slots · parts · rank, in)
+        self.weight = weight  # (out + slots · parts · rank and a few, in)
         self.bias = bias  # as long as weight
         self.b: Tensor | None = None  # (slots, out, rank)
         self._parts = parts
@@ -42,25 +44,31 @@ class WideSite:
 
     def reserve(self, slots: int, rank: int) -> None:
         """Makes room; what lies in it already moves along. The old weight is let go."""
-        parts, old_slots, old_rank = len(self._parts), self._slots, self._rank
-        shape = (self.out + slots * parts * rank, self.weight.shape[1])
+        old_slots, old_rank, kept = self._slots, self._rank, self._low()
+        spare = -(-slots * len(self._parts) * rank // _ALIGNED) * _ALIGNED
+        shape = (self.out + spare, self.weight.shape[1])
         weight = self.weight.new_zeros(shape)
         weight[: self.out] = self.weight[: self.out]
         b = self.weight.new_zeros(slots, self.out, rank)
         if self.b is not None:
-            kept = self.weight[self.out :].view(old_slots, parts, old_rank, -1)
-            weight[self.out :].view(slots, parts, rank, -1)[:old_slots, :, :old_rank] = kept
             b[:old_slots, :, :old_rank] = self.b
         if self.bias is not None:
             bias = self.bias.new_zeros(shape[0])
             bias[: self.out] = self.bias[: self.out]
             self.bias = bias
         self.weight, self.b, self._slots, self._rank = weight, b, slots, rank
+        self._low()[:old_slots, :, :old_rank] = kept
+
+    def _low(self) -> Tensor:
+        """The A matrices (slots, parts, rank, in), a view."""
+        rows = self._slots * len(self._parts) * self._rank
+        low = self.weight[self.out : self.out + rows]
+        return low.view(self._slots, len(self._parts), self._rank, self.weight.shape[1])
 
     def put(self, slot: int, parts: Sequence[tuple[Tensor, Tensor] | None]) -> None:
         """A (r, in) and B (rows, r) of each part, the scale inside B; `reserve` comes before."""
         assert self.b is not None
-        a = self.weight[self.out :].view(self._slots, len(self._parts), self._rank, -1)[slot]
+        a = self._low()[slot]
         b = self.b[slot]
         a.zero_()
         b.zero_()
