@@ -1,8 +1,9 @@
 /**
  * Serving beside its peers, in one run: the engine alone, the service over HTTP, Transformers.
  *
- *     deno task bench:serve [--weights FOLDER] [--tokenizer DIR] [--only alone,http,peers]
- *                           [--profile] [--prefill-tokens N] [--out FILE]
+ *     deno task bench:serve [--weights FOLDER] [--tokenizer DIR] [--profile]
+ *                           [--only alone,http,generate,compiled,batching]
+ *                           [--prefill-tokens N] [--out FILE]
  *
  * On a GPU: Llama-3-8B's shape; a FOLDER that is missing is written with random weights (16 GB), for
  * which DIR holds the tokenizer. Elsewhere: the embedded base and a smaller load. The parts run one
@@ -20,7 +21,7 @@ const { values } = parseArgs({
   options: {
     weights: { type: "string" },
     tokenizer: { type: "string", default: Deno.env.get("BULLION_TOKENIZER") },
-    only: { type: "string", default: "alone,http,peers" },
+    only: { type: "string", default: "alone,http,generate,compiled,batching" },
     profile: { type: "boolean", default: false },
     "prefill-tokens": { type: "string" },
     out: { type: "string" },
@@ -42,10 +43,9 @@ try {
     results.alone = await part("bench/serve.py", more, 400);
   }
   if (only.includes("http")) results.http = await overHttp();
-  if (only.includes("peers")) {
-    for (const [way, most] of WAYS) {
-      results.peers[way] = await part("bench/serving/peers.py", [folder, way], most);
-    }
+  for (const [way, most] of WAYS) {
+    if (!only.includes(way)) continue;
+    results.peers[way] = await part("bench/serving/peers.py", [folder, way], most);
   }
 } finally {
   if (values.out) await Deno.writeTextFile(values.out, JSON.stringify(results, null, 1));
