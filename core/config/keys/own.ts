@@ -1,5 +1,5 @@
 /** Keys that LLaMA-Factory does not have. */
-import { honoured, key, refused } from "./key.ts";
+import { honoured, key } from "./key.ts";
 import { boolean, choice, float, orNull } from "./value_types.ts";
 
 export const OWN_KEYS = {
@@ -8,9 +8,5 @@ export const OWN_KEYS = {
   /** Ceiling of device memory for the job, in GB of 10^9 bytes. */
   memory_limit_gb: key(orNull(float({ above: 0 })), null, honoured("train")),
   /** fp8: the frozen base's matrix products in fp8. */
-  compute_dtype: key(
-    choice("auto", "fp8"),
-    "auto",
-    refused("its loss was not yet shown to stay as near to bf16 as two seeds are to each other"),
-  ),
+  compute_dtype: key(choice("auto", "fp8"), "auto", honoured("train")),
 };

@@ -13,8 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bullion.engine import kernels
-from bullion.engine.wide import WideSite
+from bullion.engine import kernels, skinny
+from bullion.engine.attention_kernels import Turning
+from bullion.engine.chain import hopper
+from bullion.engine.tilings import MOST_ROWS, MOST_SPLITS, tiling
+from bullion.engine.wide import Room, WideSite
 from bullion.models.llama import LlamaShape, LlamaWeights, rotary_table
 
 _FEWEST_RANKS = 8
@@ -47,6 +50,9 @@ class _Block:
 
 Attend = Callable[[int, Tensor, Tensor], None]
 """Layer, queries (n, heads, D), output (n, heads · D) to fill."""
+TurnAndAttend = Callable[[int, Tensor, Turning, Tensor], None]
+"""Layer, parts of queries, keys and values (splits, n, Q + 2K) as the product left them, how to turn
+them, output: it stores keys and values as well."""
 
 
 class CudaLlama:
@@ -56,7 +62,7 @@ class CudaLlama:
         self.shape = shape = weights.shape
         self.embed, self._norm, self.head = weights.embed, weights.norm, weights.head
         self.device, self.dtype = weights.embed.device, weights.embed.dtype
-        self._cos, self._sin = rotary_table(shape, shape.max_positions, self.device)
+        self._turning = Turning(*rotary_table(shape, shape.max_positions, self.device))
         self.blocks = [
             _Block(
                 layer.input_norm,
@@ -88,11 +94,13 @@ class CudaLlama:
         return True
 
     def hidden(
-        self, rows: Rows, last: Tensor, cache: Tensor, attend: Attend, adapters: bool
-    ) -> Tensor:
+        self, rows: Rows, last: Tensor, cache: Tensor, attend: Attend, adapters: bool,
+        turn_and_attend: TurnAndAttend | None = None,
+    ) -> Tensor:  # fmt: skip
         """(n, H), the last norm applied, in scratch memory: use it before the next step.
 
         `last` (states,) holds the tokens sampled last; `cache` is (layers, 2, slots, kv_heads, D).
+        `turn_and_attend` stands in for `attend` where no adapter has a part in the keys.
         """
         n, eps, s = rows.given.shape[0], self.shape.rms_norm_eps, self._scratch
         x, residual, queries, mixed = s.x[:n], s.residual[:n], s.queries[:n], s.mixed[:n]
@@ -103,26 +111,34 @@ class CudaLlama:
             keys, values = cache[index, 0], cache[index, 1]
             b = [site.b if adapters else None for site in block.sites]
             qkv = block.qkv.product(x, s.qkv, adapters)
-            kernels.rotate_store(
-                qkv, rows.positions, self._cos, self._sin, rows.places, queries, keys, values,
-                b[0], slots, rank,
-            )  # fmt: skip
-            attend(index, queries, mixed)
+            if turn_and_attend and not adapters:
+                turn_and_attend(index, qkv, self._turning, mixed)
+            else:
+                kernels.rotate_store(
+                    qkv, rows.positions, self._turning.cos, self._turning.sin, rows.places, queries,
+                    keys, values, b[0], slots, rank,
+                )  # fmt: skip
+                attend(index, queries, mixed)
             o = block.o.product(mixed, s.back, adapters)
             kernels.add_norm(o, residual, block.post_norm, x, eps, b[1], slots, rank)
-            gate_up = block.gate_up.product(x, s.gate_up, adapters)
-            kernels.gate(gate_up, opened, b[2], slots, rank)
+            if adapters or not block.gate_up.opened(x, opened):
+                gate_up = block.gate_up.product(x, s.gate_up, adapters)[0]
+                kernels.gate(gate_up, opened, b[2], slots, rank)
             down = block.down.product(opened, s.back, adapters)
-            following = index + 1
-            after = (
-                self.blocks[following].input_norm if following < len(self.blocks) else self._norm
-            )
-            kernels.add_norm(down, residual, after, x, eps, b[3], slots, rank)
+            following = self.blocks[index + 1 :]
+            norm = following[0].input_norm if following else self._norm
+            kernels.add_norm(down, residual, norm, x, eps, b[3], slots, rank)
         return x
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(n, H) → (n, V)"""
-        return F.linear(hidden, self.head)
+    def logits(self, hidden: Tensor, out: Tensor | None = None) -> Tensor:
+        """(n, H) → (n, V), into `out` where it is given"""
+        if out is None:
+            return F.linear(hidden, self.head)
+        cut = tiling(self.head.shape[0], self.head.shape[1], hidden.shape[0])
+        if cut and cut.splits == 1 and hopper(hidden.device):
+            skinny.product(hidden, self.head, out.unsqueeze(0), cut)
+            return out
+        return torch.mm(hidden, self.head.t(), out=out)
 
 
 class _Scratch:
@@ -139,6 +155,13 @@ class _Scratch:
         self.queries = empty(rows, shape.heads, shape.head_dim)
         self.mixed = empty(rows, shape.q_size)
         self.opened = empty(rows, shape.intermediate_size)
-        self.qkv = empty(rows * block.qkv.width(True))
-        self.gate_up = empty(rows * block.gate_up.width(True))
-        self.back = empty(rows * max(block.o.width(True), block.down.width(True)))
+        sites = (block.qkv, block.o, block.gate_up, block.down)
+        qkv, o, gate_up, down = (site.width(True) for site in sites)
+        few = min(rows, MOST_ROWS) * MOST_SPLITS
+
+        def room(width: int) -> Room:
+            parts = torch.empty(few * width, device=device, dtype=torch.float32)
+            return Room(empty(rows * width), parts)
+
+        self.qkv, self.back = room(qkv), room(max(o, down))
+        self.gate_up = Room(empty(rows * gate_up), self.qkv.parts)  # its depth is never shared out

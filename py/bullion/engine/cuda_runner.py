@@ -91,7 +91,7 @@ class CudaRunner:
             yield
         for n in reversed(self._graphs.sizes if self._with_graphs else []):
             with torch.inference_mode():
-                self._graphs.record(n, adapters=False)
+                self._graphs.record(n, adapters=False, long=False)
             yield
 
     @torch.inference_mode()

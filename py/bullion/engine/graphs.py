@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from bullion.engine import attention_kernels, kernels
+from bullion.engine.attention_kernels import Parts, Turning
 from bullion.engine.cuda_llama import CudaLlama, Rows
 from bullion.engine.runner import Drawn
 from bullion.engine.sampling import choose
 from bullion.engine.sequence import Sequence
+from bullion.engine.tilings import LONG_TOKENS, attention_cut
 from bullion.engine.transfer import pinned, to_device
 
 _COLUMNS = 6  # given, states, positions, places, slots, lengths
 _RING = 3  # host buffers in turn: a copy may still be on its way from the one before last
-_PARTS = 2048  # programs that attention wants: each waits for pages most of its time
 
 
 def sizes(most: int) -> list[int]:
@@ -39,7 +40,7 @@ class DecodeGraphs:
         self._model, self._last, self._cache, self._page_tokens = model, last, cache, page_tokens
         self._spare_state = last.shape[0] - 1
         self.sizes = sizes(most)
-        self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
+        self._graphs: dict[tuple[int, bool, bool], torch.cuda.CUDAGraph] = {}
         self._tables = torch.zeros(most, wide, device=device, dtype=torch.int32)
         self._host_tables = [pinned(most, wide, torch.int32) for _ in range(_RING)]
         self._rows = torch.zeros(_COLUMNS, most, device=device, dtype=torch.int64)
@@ -48,7 +49,7 @@ class DecodeGraphs:
         self._logits = torch.empty(most, vocabulary, device=device, dtype=cache.dtype)
         self._tokens = torch.zeros(most, device=device, dtype=torch.int64)
         self._best = kernels.best_parts(most, vocabulary, device)
-        self._parts: dict[int, tuple[Tensor, Tensor]] = {}
+        self._parts: dict[tuple[int, bool], Parts] = {}
 
     def forget(self) -> None:
         """The memory behind the graphs has moved: they are recorded anew when they are needed."""
@@ -60,47 +61,55 @@ class DecodeGraphs:
         if adapters:
             # rows of one adapter beside each other share what the kernels read of it
             sequences = sorted(sequences, key=lambda s: -1 if s.slot is None else s.slot)
+        long = any(s.computed > LONG_TOKENS for s in sequences)
         count = len(sequences)
         n = next(size for size in self.sizes if size >= count)
         if graphs:
-            graph = self._graphs.get((n, adapters)) or self.record(n, adapters)
+            graph = self._graphs.get((n, adapters, long)) or self.record(n, adapters, long)
             self._fill(sequences, n)
             graph.replay()
         else:
             self._fill(sequences, n)
-            self._compute(n, adapters)
+            self._compute(n, adapters, long)
         self._choose_special(sequences)
         return Drawn(sequences, self._tokens[:count].clone(), self._logits[:count])
 
-    def record(self, n: int, adapters: bool) -> torch.cuda.CUDAGraph:
+    def record(self, n: int, adapters: bool, long: bool) -> torch.cuda.CUDAGraph:
         """Runs a step once for its compilers and workspaces, then records it. Writes page 0 only."""
         self._fill([], n)
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            self._compute(n, adapters)
+            self._compute(n, adapters, long)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._compute(n, adapters)
-        self._graphs[n, adapters] = graph
+            self._compute(n, adapters, long)
+        self._graphs[n, adapters, long] = graph
         return graph
 
-    def _compute(self, n: int, adapters: bool) -> None:
+    def _compute(self, n: int, adapters: bool, long: bool) -> None:
         """The step over the first n rows; what a graph records."""
         given, states, positions, places, slots, lengths = self._rows[:, :n].unbind()
-        mixed, weights = self._parts_of(n)
+        parts = self._parts_of(n, long)
 
         def attend(layer: int, queries: Tensor, out: Tensor) -> None:
+            turn_and_attend(layer, queries, None, out)
+
+        def turn_and_attend(
+            layer: int, queries: Tensor, turning: Turning | None, out: Tensor
+        ) -> None:
             keys, values = self._cache[layer, 0], self._cache[layer, 1]
             attention_kernels.attend(
-                queries, keys, values, self._tables[:n], lengths, out, mixed, weights,
-                self._page_tokens,
+                queries, keys, values, self._tables[:n], lengths, out, parts, self._page_tokens,
+                turning,
             )  # fmt: skip
 
         rows = Rows(given, states, positions, places, slots)
-        hidden = self._model.hidden(rows, self._last, self._cache, attend, adapters)
-        logits = torch.mm(hidden, self._model.head.t(), out=self._logits[:n])
+        hidden = self._model.hidden(
+            rows, self._last, self._cache, attend, adapters, turn_and_attend
+        )
+        logits = self._model.logits(hidden, self._logits[:n])
         kernels.best(logits, self._best, self._tokens[:n], self._last, states)
 
     def _fill(self, sequences: list[Sequence], n: int) -> None:
@@ -135,12 +144,10 @@ class DecodeGraphs:
         self._tokens.index_copy_(0, index, chosen)
         self._last.index_copy_(0, to_device([s.state for s in rows], device), chosen)
 
-    def _parts_of(self, n: int) -> tuple[Tensor, Tensor]:
-        """Scratch for attention in parts: enough of them to keep the whole GPU busy."""
-        if n not in self._parts:
+    def _parts_of(self, n: int, long: bool) -> Parts:
+        """Scratch for attention in parts."""
+        if (n, long) not in self._parts:
             shape, device = self._model.shape, self._last.device
-            parts = min(32, max(1, -(-_PARTS // (n * shape.kv_heads))))
-            size = (n, shape.heads, parts)
-            mixed = torch.empty(*size, shape.head_dim, device=device)
-            self._parts[n] = mixed, torch.empty(size, device=device)
-        return self._parts[n]
+            cut = attention_cut(n, shape.kv_heads, long)
+            self._parts[n, long] = Parts.room(cut, n, shape.heads, shape.head_dim, device)
+        return self._parts[n, long]

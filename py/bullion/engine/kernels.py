@@ -15,6 +15,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bullion.engine.chain import chained, follow
+
 # Triton's annotations are its own; the launches are untyped.
 # mypy: disable-error-code="no-untyped-def"
 
@@ -22,22 +24,36 @@ _BEST_BLOCK = 2048  # logits that one program looks through
 
 
 @triton.jit
-def _widen(value, low, b, slot, part, rows, mask, height, PARTS: tl.constexpr, R: tl.constexpr):
+def summed(source, mask, stride, SPLITS: tl.constexpr, narrow: tl.constexpr):
+    """The parts of a product that shared its depth out, rounded as if it had been one; fp32."""
+    value = tl.load(source, mask=mask, other=0.0).to(tl.float32)
+    for split in tl.static_range(1, SPLITS):
+        value += tl.load(source + split * stride, mask=mask, other=0.0)
+    return value.to(narrow).to(tl.float32)
+
+
+@triton.jit
+def _widen(
+    value, low, stride, b, slot, part, rows, mask, height,
+    PARTS: tl.constexpr, R: tl.constexpr, SPLITS: tl.constexpr,
+):  # fmt: skip
     """value + B[slot, rows] · low, the low-rank part of one row; as it was without an adapter."""
     rank = tl.arange(0, R)
     there = slot >= 0
     at = tl.where(there, slot, 0)
-    y = tl.load(low + (at * PARTS + part) * R + rank, mask=there & (rank < R), other=0.0)
+    place = low + (at * PARTS + part) * R + rank
+    y = summed(place, there & (rank < R), stride, SPLITS, b.dtype.element_ty)
     b_at = b + (at * height + rows[:, None]) * R + rank[None, :]
     tile = tl.load(b_at, mask=mask[:, None] & there, other=0.0)
-    return value + tl.sum(tile.to(tl.float32) * y.to(tl.float32)[None, :], axis=1)
+    return value + tl.sum(tile.to(tl.float32) * y[None, :], axis=1)
 
 
 @triton.jit
 def _begin(
     given, states, last, embed, weight, residual, out, width, epsilon,
-    BLOCK: tl.constexpr,
+    BLOCK: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
+    follow(CHAINED)
     row = tl.program_id(0).to(tl.int64)
     token = tl.load(given + row).to(tl.int64)
     state = tl.load(states + row).to(tl.int64)
@@ -55,34 +71,41 @@ def _begin(
 
 @triton.jit
 def _add_norm(
-    delta, residual, weight, out, b, slots, delta_stride, width, epsilon,
-    BLOCK: tl.constexpr, R: tl.constexpr,
+    delta, residual, weight, out, b, slots, delta_stride, split_stride, width, epsilon,
+    BLOCK: tl.constexpr, R: tl.constexpr, SPLITS: tl.constexpr,
+    CHAINED: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
     mask = at < width
+    scale = tl.load(weight + at, mask=mask, other=0.0).to(tl.float32)
+    follow(CHAINED)
     before = tl.load(residual + row * width + at, mask=mask, other=0.0)
-    narrow = before.dtype
-    added = tl.load(delta + row * delta_stride + at, mask=mask, other=0.0).to(tl.float32)
+    narrow = residual.dtype.element_ty
+    source = delta + row * delta_stride
+    added = summed(source + at, mask, split_stride, SPLITS, narrow)
     if R > 0:
         slot = tl.load(slots + row)
-        added = _widen(added, delta + row * delta_stride + width, b, slot, 0, at, mask, width, 1, R)
+        added = _widen(
+            added, source + width, split_stride, b, slot, 0, at, mask, width, 1, R, SPLITS
+        )
         added = added.to(narrow).to(tl.float32)
     value = (before.to(tl.float32) + added).to(narrow)
     tl.store(residual + row * width + at, value, mask=mask)
     value = value.to(tl.float32)
     rstd = tl.rsqrt(tl.sum(value * value, axis=0) / width + epsilon)
-    scale = tl.load(weight + at, mask=mask, other=0.0).to(tl.float32)
     normed = (value * rstd).to(narrow).to(tl.float32) * scale
     tl.store(out + row * width + at, normed.to(narrow), mask=mask)
 
 
 @triton.jit
 def _rotate_store(
-    qkv, positions, cos, sin, places, queries, keys, values, b, slots, qkv_stride,
+    qkv, positions, cos, sin, places, queries, keys, values, b, slots, qkv_stride, split_stride,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, HALF: tl.constexpr, R: tl.constexpr,
+    SPLITS: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
     """One head of one row: queries are turned, keys turned and stored, values stored."""
+    follow(CHAINED)
     row = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1)
     size: tl.constexpr = 2 * HALF
@@ -90,16 +113,20 @@ def _rotate_store(
     at = tl.arange(0, HALF)
     every = at < HALF
     source = qkv + row * qkv_stride
-    first = tl.load(source + head * size + at)
-    narrow = first.dtype
-    first = first.to(tl.float32)
-    second = tl.load(source + head * size + HALF + at).to(tl.float32)
+    narrow = keys.dtype.element_ty
+    first = summed(source + head * size + at, every, split_stride, SPLITS, narrow)
+    second = summed(source + head * size + HALF + at, every, split_stride, SPLITS, narrow)
     if R > 0:
         slot = tl.load(slots + row)
         part = (head >= HEADS).to(tl.int32) + (head >= HEADS + KV_HEADS).to(tl.int32)
         low = source + width
-        first = _widen(first, low, b, slot, part, head * size + at, every, width, 3, R)
-        second = _widen(second, low, b, slot, part, head * size + HALF + at, every, width, 3, R)
+        first = _widen(
+            first, low, split_stride, b, slot, part, head * size + at, every, width, 3, R, SPLITS
+        )
+        second = _widen(
+            second, low, split_stride, b, slot, part, head * size + HALF + at, every, width, 3, R,
+            SPLITS,
+        )  # fmt: skip
         first = first.to(narrow).to(tl.float32)
         second = second.to(narrow).to(tl.float32)
     if head < HEADS + KV_HEADS:
@@ -123,9 +150,10 @@ def _rotate_store(
 @triton.jit
 def _gate(
     gate_up, out, b, slots, stride, width, n,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
     """Some columns of ROWS rows, one row after the other: rows of one adapter find its B in L1."""
+    follow(CHAINED)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     first = tl.program_id(0).to(tl.int64) * ROWS
     for next_one in range(0, ROWS):
@@ -139,8 +167,8 @@ def _gate(
         if R > 0:
             slot = tl.load(slots + row, mask=row < n, other=-1)
             low = source + 2 * width
-            gate = _widen(gate, low, b, slot, 0, at, mask, 2 * width, 2, R)
-            up = _widen(up, low, b, slot, 1, width + at, mask, 2 * width, 2, R)
+            gate = _widen(gate, low, 0, b, slot, 0, at, mask, 2 * width, 2, R, 1)
+            up = _widen(up, low, 0, b, slot, 1, width + at, mask, 2 * width, 2, R, 1)
             gate = gate.to(narrow).to(tl.float32)
             up = up.to(narrow).to(tl.float32)
         opened = (gate * tl.sigmoid(gate)).to(narrow).to(tl.float32)
@@ -148,8 +176,11 @@ def _gate(
 
 
 @triton.jit
-def _best_part(logits, values, ids, vocabulary, parts, BLOCK: tl.constexpr):
+def _best_part(
+    logits, values, ids, vocabulary, parts, BLOCK: tl.constexpr, CHAINED: tl.constexpr
+):  # fmt: skip
     """The largest logit of one part of one row; of equals, the first."""
+    follow(CHAINED)
     row = tl.program_id(0).to(tl.int64)
     part = tl.program_id(1)
     at = part * BLOCK + tl.arange(0, BLOCK)
@@ -161,7 +192,11 @@ def _best_part(logits, values, ids, vocabulary, parts, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _best(values, ids, tokens, last, states, parts, vocabulary, PARTS: tl.constexpr):
+def _best(
+    values, ids, tokens, last, states, parts, vocabulary,
+    PARTS: tl.constexpr, CHAINED: tl.constexpr,
+):  # fmt: skip
+    follow(CHAINED)
     row = tl.program_id(0).to(tl.int64)
     part = tl.arange(0, PARTS)
     there = part < parts
@@ -175,18 +210,6 @@ def _best(values, ids, tokens, last, states, parts, vocabulary, PARTS: tl.conste
     tl.store(last + tl.load(states + row), chosen)
 
 
-@triton.jit
-def _matvec(x, weight, out, inside, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    sums = tl.zeros((ROWS, BLOCK), tl.float32)
-    for start in range(0, inside, BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        # each weight is read once a step: it need not stay in the cache
-        tile = tl.load(weight + row[:, None] * inside + at[None, :], eviction_policy="evict_first")
-        sums += tile.to(tl.float32) * tl.load(x + at).to(tl.float32)[None, :]
-    tl.store(out + row, tl.sum(sums, axis=1).to(out.dtype.element_ty))
-
-
 def begin(
     given: Tensor, states: Tensor, last: Tensor, embed: Tensor, weight: Tensor,
     residual: Tensor, out: Tensor, epsilon: float,
@@ -197,7 +220,7 @@ def begin(
     block = triton.next_power_of_2(width)
     _begin[(n,)](
         given, states, last, embed, weight, residual, out, width, epsilon,
-        BLOCK=block, num_warps=_warps(block),
+        BLOCK=block, num_warps=_warps(block), **chained(out.device),
     )  # fmt: skip
 
 
@@ -205,13 +228,15 @@ def add_norm(
     delta: Tensor, residual: Tensor, weight: Tensor, out: Tensor, epsilon: float,
     b: Tensor | None, slots: Tensor, rank: int,
 ) -> None:  # fmt: skip
-    """residual += delta (with its adapter); out = the norm of residual. All (n, H)."""
+    """residual += the sum of delta (splits, n, ≥ H) with its adapter; out = the norm of residual.
+    residual and out (n, H)."""
     n, width = residual.shape
     block = triton.next_power_of_2(width)
     _add_norm[(n,)](
-        delta, residual, weight, out, delta if b is None else b, slots, delta.stride(0), width,
-        epsilon, BLOCK=block, R=rank if b is not None else 0,
-        num_warps=_warps(block) * (2 if b is not None else 1),
+        delta, residual, weight, out, weight if b is None else b, slots, delta.stride(1),
+        delta.stride(0), width, epsilon, BLOCK=block, R=rank if b is not None else 0,
+        SPLITS=delta.shape[0], num_warps=_warps(block) * (2 if b is not None else 1),
+        **chained(out.device),
     )  # fmt: skip
 
 
@@ -219,13 +244,14 @@ def rotate_store(
     qkv: Tensor, positions: Tensor, cos: Tensor, sin: Tensor, places: Tensor, queries: Tensor,
     keys: Tensor, values: Tensor, b: Tensor | None, slots: Tensor, rank: int,
 ) -> None:  # fmt: skip
-    """qkv (n, ≥ Q + 2K) → queries (n, heads, D), and keys and values to their places in the pool."""
+    """qkv (splits, n, ≥ Q + 2K) → queries (n, heads, D), and keys and values to their places in the
+    pool."""
     n, heads, size = queries.shape
     kv_heads = keys.shape[-2]
     _rotate_store[(n, heads + 2 * kv_heads)](
-        qkv, positions, cos, sin, places, queries, keys, values, qkv if b is None else b, slots,
-        qkv.stride(0), HEADS=heads, KV_HEADS=kv_heads, HALF=size // 2,
-        R=rank if b is not None else 0, num_warps=1,
+        qkv, positions, cos, sin, places, queries, keys, values, keys if b is None else b, slots,
+        qkv.stride(1), qkv.stride(0), HEADS=heads, KV_HEADS=kv_heads, HALF=size // 2,
+        R=rank if b is not None else 0, SPLITS=qkv.shape[0], num_warps=1, **chained(keys.device),
     )  # fmt: skip
 
 
@@ -237,7 +263,7 @@ def gate(gate_up: Tensor, out: Tensor, b: Tensor | None, slots: Tensor, rank: in
     rows = min(8, triton.cdiv(n, 8)) if rank else 1
     _gate[(triton.cdiv(n, rows), triton.cdiv(width, block))](
         gate_up, out, gate_up if b is None else b, slots, gate_up.stride(0), width, n,
-        ROWS=rows, BLOCK=block, R=rank, num_warps=4,
+        ROWS=rows, BLOCK=block, R=rank, num_warps=4, **chained(out.device),
     )  # fmt: skip
 
 
@@ -255,32 +281,14 @@ def best(
     n, vocabulary = logits.shape
     values, ids = parts
     count = values.shape[1]
-    _best_part[(n, count)](logits, values, ids, vocabulary, count, BLOCK=_BEST_BLOCK, num_warps=4)
+    chain = chained(logits.device)
+    _best_part[(n, count)](
+        logits, values, ids, vocabulary, count, BLOCK=_BEST_BLOCK, num_warps=4, **chain
+    )
     _best[(n,)](
         values, ids, tokens, last, states, count, vocabulary,
-        PARTS=triton.next_power_of_2(count), num_warps=1,
+        PARTS=triton.next_power_of_2(count), num_warps=1, **chain,
     )  # fmt: skip
-
-
-def matvec_tile(out: int, inside: int) -> tuple[int, int, int] | None:
-    """Rows, columns and pipeline depth of a tile of `matvec`; None where cuBLAS has to do it.
-
-    Measured on an H200 in Llama-3-8B's shapes, where it reads weights 3 to 17 % faster than cuBLAS:
-    wide layers like flat tiles, narrow ones long tiles.
-    """
-    tile = (8, 512, 3) if out > 4 * 1024 + 512 else (2, 2048, 2)
-    for rows, block, stages in (tile, (8, 512, 3)):
-        if out % rows == 0 and inside % block == 0:
-            return rows, block, stages
-    return None
-
-
-def matvec(x: Tensor, weight: Tensor, out: Tensor, tile: tuple[int, int, int]) -> None:
-    """out (1, N) = x (1, K) · weight (N, K)ᵀ, summed in fp32."""
-    rows, block, stages = tile
-    _matvec[(weight.shape[0] // rows,)](
-        x, weight, out, weight.shape[1], ROWS=rows, BLOCK=block, num_warps=4, num_stages=stages
-    )
 
 
 def _warps(block: int) -> int:

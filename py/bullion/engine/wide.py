@@ -8,11 +8,22 @@ row's output and, in the columns behind it, its low-rank parts; the next kernel 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from bullion.engine import kernels
+from bullion.engine import skinny
+from bullion.engine.chain import hopper
+from bullion.engine.tilings import Tiling, tiling
+
+
+@dataclass(frozen=True)
+class Room:
+    """Flat scratch memory for the products of one kind of layer."""
+
+    whole: Tensor  # in the weights' dtype
+    parts: Tensor  # fp32, for products that share their depth out
 
 
 class WideSite:
@@ -66,14 +77,42 @@ class WideSite:
         if self.b is not None:
             self.b[slot].zero_()
 
-    def product(self, x: Tensor, buffer: Tensor, adapters: bool) -> Tensor:
-        """x (n, in) → (n, out, and the low columns with `adapters`), a view of flat `buffer`."""
+    def product(self, x: Tensor, room: Room, adapters: bool) -> Tensor:
+        """x (n, in) → parts (splits, n, out, and the low columns with `adapters`), a view of `room`;
+        their sum is the product."""
+        n, inside = x.shape
         width = self.width(adapters)
-        out = buffer[: x.shape[0] * width].view(x.shape[0], width)
         weight = self.weight[:width]
+        if cut := self._tiling(n, width):
+            source = room.parts if cut.splits > 1 else room.whole
+            parts = source[: cut.splits * n * width].view(cut.splits, n, width)
+            skinny.product(x, weight, parts, cut)
+            return parts
+        out = room.whole[: n * width].view(n, width)
         if self.bias is not None:
-            return torch.addmm(self.bias[:width], x, weight.t(), out=out)
-        if x.shape[0] == 1 and (tile := kernels.matvec_tile(width, weight.shape[1])):
-            kernels.matvec(x, weight, out, tile)
-            return out
-        return torch.mm(x, weight.t(), out=out)
+            torch.addmm(self.bias[:width], x, weight.t(), out=out)
+        elif n == 1 and (tile := skinny.matvec_tile(width, inside)):
+            skinny.matvec(x, weight, out, tile)
+        else:
+            torch.mm(x, weight.t(), out=out)
+        return out.unsqueeze(0)
+
+    def opened(self, x: Tensor, out: Tensor) -> bool:
+        """out (n, out / 2) = SiLU of the first half · the second half, without adapters, where one
+        kernel does both; else False, and nothing is done."""
+        n, inside = x.shape
+        width = out.shape[1]
+        if self.bias is not None or not hopper(x.device):
+            return False
+        if n == 1 and (tile := skinny.matvec_tile(width, inside, gated=True)):
+            skinny.matvec(x, self.weight, out, tile, gated=True)
+            return True
+        if cut := tiling(width, inside, n, gated=True):
+            skinny.product(x, self.weight, out.unsqueeze(0), cut, gated=True)
+            return True
+        return False
+
+    def _tiling(self, n: int, width: int) -> Tiling | None:
+        if self.bias is not None or not hopper(self.weight.device):
+            return None
+        return tiling(width, self.weight.shape[1], n)

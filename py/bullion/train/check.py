@@ -76,8 +76,8 @@ def _faults(spec: TrainSpec) -> Iterator[Refusal]:
     yield from _evaluation_faults(spec, bad)
     if spec.data.mask_history and spec.data.train_on_prompt:
         yield bad("mask_history", "it contradicts train_on_prompt; choose one of the two")
-    if spec.precision.compute_dtype == "fp8":
-        yield bad("compute_dtype", "fp8 is not offered here; leave it at auto")
+    if spec.precision.compute_dtype == "fp8" and (why := _needs_another_step(spec)):
+        yield bad("compute_dtype", f"fp8 contradicts {why}; leave it at auto")
     for path in (*spec.data.train, *spec.data.eval):
         if not os.path.isfile(path):
             yield Refusal("file_not_found", f"There is no data file {path}", "dataset")
@@ -90,6 +90,18 @@ def _faults(spec: TrainSpec) -> Iterator[Refusal]:
             f"There is no complete checkpoint in {spec.resume_from}; name a checkpoint-N folder",
             "resume_from_checkpoint",
         )
+
+
+def _needs_another_step(spec: TrainSpec) -> str | None:
+    """The key that only the general step knows, which computes in bf16 or fp32; None without one."""
+    wanted = {
+        "quantization_bit": spec.quantization is not None,
+        "use_dora": spec.lora.use_dora,
+        "additional_target": bool(spec.lora.additional_target),
+        "neftune_noise_alpha": bool(spec.optimizer.neftune_noise_alpha),
+        "fp32 (write bf16: true)": spec.precision.dtype == "fp32",
+    }
+    return next((key for key, written in wanted.items() if written), None)
 
 
 def _evaluation_faults(spec: TrainSpec, bad: Any) -> Iterator[Refusal]:

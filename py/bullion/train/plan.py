@@ -112,8 +112,9 @@ def estimator(
         from bullion.train.llama import LlamaShape, estimate
 
         shape = LlamaShape.of(config)
+        fp8 = spec.precision.compute_dtype == "fp8"
         return lambda tokens, recompute: estimate(
-            shape, tokens, recompute, spec.lora.rank, device.type
+            shape, tokens, recompute, spec.lora.rank, device.type, fp8
         )
     return _general(spec, model, device)
 
@@ -186,7 +187,12 @@ def free_memory(device: torch.device) -> int:
         group = Path("/sys/fs/cgroup")
         most = (group / "memory.max").read_text().strip()
         if most != "max":
-            free.append(int(most) - int((group / "memory.current").read_text()))
+            used = int((group / "memory.current").read_text())
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            cache = int(stat["active_file"]) + int(
+                stat["inactive_file"]
+            )  # given back when asked for
+            free.append(int(most) - used + cache)
     except (OSError, KeyError, ValueError):
         pass  # not Linux, or no control group of version 2
     if not free:
@@ -199,7 +205,9 @@ def hold_to(limit_gb: float | None, device: torch.device) -> None:
     if limit_gb is not None and device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
         share = max(limit_gb * 1e9 - CONTEXT, 0) / total
-        torch.cuda.set_per_process_memory_fraction(min(share, 1.0), device)
+        # this function alone wants a device with its number
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.set_per_process_memory_fraction(min(share, 1.0), index)
 
 
 def _gb(count: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from bullion.contract.errors import Refusal
 from bullion.contract.recipe import TrainSpec
 from bullion.contract.worker import (
     Event,
@@ -27,8 +28,10 @@ from bullion.models.fetch import local_folder
 from bullion.models.load import load_base, load_tokenizer
 from bullion.train.check import check, resolved
 from bullion.train.choose import build_stepper
+from bullion.train.llama.fp8 import unsupported
 from bullion.train.optimizer import Optimizer
 from bullion.train.plan import hold_to, plan
+from bullion.train.read_ahead import ReadAhead
 from bullion.train.resume import fingerprint, resume
 from bullion.train.run import Run
 from bullion.train.schedule import Course, warmup_steps
@@ -43,8 +46,9 @@ def train(spec: TrainSpec, job_id: str, interruption: Interruption) -> Iterator[
     def say(code: str, text: str, level: Any = "info", **data: Any) -> MessageEvent:
         return MessageEvent(job_id, code, text, level, data)
 
-    def phase(name: str, seconds: float) -> MessageEvent:
-        return say("phase", f"{name}: {seconds:.1f} s", phase=name, seconds=round(seconds, 3))
+    def phase(name: str, seconds: float, **more: Any) -> MessageEvent:
+        text = f"{name}: {seconds:.1f} s"
+        return say("phase", text, phase=name, seconds=round(seconds, 3), **more)
 
     began = time.monotonic()
     check(spec)
@@ -55,16 +59,17 @@ def train(spec: TrainSpec, job_id: str, interruption: Interruption) -> Iterator[
         yield say("precision", remark)
 
     folder = local_folder(spec.model)
-    examples = prepare(spec.data, spec.template, spec.seed, load_tokenizer(folder))
-    course = Course(len(examples.train), spec.length, spec.seed)
-    yield from describe_data(say, spec, examples, course)
-    yield phase("encode", time.monotonic() - began)
+    with ReadAhead(folder) as ahead:
+        examples = prepare(spec.data, spec.template, spec.seed, load_tokenizer(folder))
+        course = Course(len(examples.train), spec.length, spec.seed)
+        yield from describe_data(say, spec, examples, course)
+        yield phase("encode", time.monotonic() - began)
 
-    chosen = plan(spec, folder, examples, course, device)
-    yield say("plan", chosen.text, **chosen.data)
-    hold_to(spec.memory.limit_gb, device)
-    loading = time.monotonic()
-    base = load_base(spec.model, dtype, device, spec.quantization)
+        chosen = plan(spec, folder, examples, course, device)
+        yield say("plan", chosen.text, **chosen.data)
+        hold_to(spec.memory.limit_gb, device)
+        loading, read = time.monotonic(), ahead.bytes_read
+        base = load_base(spec.model, dtype, device, spec.quantization)
     model = lora.attach(base.model, spec.lora, spec.seed, spec.adapter, spec.precision.pure_bf16)
     stepper, notes = build_stepper(model, spec, device, chosen.recompute)
     for note in notes:
@@ -72,7 +77,7 @@ def train(spec: TrainSpec, job_id: str, interruption: Interruption) -> Iterator[
     optimizer = Optimizer(stepper.trainable(), spec.optimizer, spec.lora.plus_lr_ratio)
     counted = sum(parameter.numel() for _, parameter in stepper.trainable())
     yield say("parameters", f"{counted:,} parameters are trained", trained=counted)
-    yield phase("load", time.monotonic() - loading)
+    yield phase("load", time.monotonic() - loading, read_ahead_gb=round(read / 1e9, 3))
 
     own = fingerprint(spec, examples, course)
     resumed = resume(spec, model, optimizer, own)
@@ -104,14 +109,29 @@ def train(spec: TrainSpec, job_id: str, interruption: Interruption) -> Iterator[
 
 
 def computed_in(spec: TrainSpec, device: torch.device) -> tuple[torch.dtype, list[str]]:
-    """The dtype of base and computation on this device, and what differs from what was asked."""
+    """The dtype of base and computation on this device, and what the user should know of it.
+
+    Raises Refusal for fp8 products on a device that has none.
+    """
     asked = spec.precision.dtype
+    remarks = []
+    if spec.precision.compute_dtype == "fp8":
+        if (reason := unsupported(device)) is not None:
+            raise Refusal(
+                "unsupported_compute_dtype",
+                f"Cannot compute in fp8 as {reason}; leave compute_dtype at auto",
+                "compute_dtype",
+            )
+        text = "the base's layers multiply in fp8 (e4m3), a scale a row; losses differ from bf16's"
+        remarks.append(f"compute_dtype fp8: {text}")
     if device.type == "cpu":
-        text = f"{asked} was asked; a CPU computes in fp32, which is exact and here also faster"
-        return torch.float32, [text] if asked != "fp32" else []
+        if asked != "fp32":
+            text = f"{asked} was asked; a CPU computes in fp32, which is exact and here also faster"
+            remarks.append(text)
+        return torch.float32, remarks
     if asked == "fp16":
-        return torch.bfloat16, ["fp16 was asked; bf16 is used: as large, and without overflow"]
-    return torch.bfloat16 if asked == "bf16" else torch.float32, []
+        remarks.append("fp16 was asked; bf16 is used: as large, and without overflow")
+    return torch.float32 if asked == "fp32" else torch.bfloat16, remarks
 
 
 def describe_data(

@@ -69,6 +69,11 @@ Deno.test("eval_steps is logging_steps unless it is written", () => {
   equal(spec("logging_steps: 20\neval_steps: 40\n").evaluation.steps, 40);
 });
 
+Deno.test("compute_dtype is auto unless fp8 is written", () => {
+  equal(spec("").precision.compute_dtype, "auto");
+  equal(spec("bf16: true\ncompute_dtype: fp8\n").precision.compute_dtype, "fp8");
+});
+
 Deno.test("evaluation_strategy is the old name of eval_strategy", () => {
   equal(spec("val_size: 0.1\nevaluation_strategy: epoch\n").evaluation.strategy, "epoch");
 });

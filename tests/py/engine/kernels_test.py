@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,9 +34,19 @@ def error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return ((found - expected).norm() / expected.norm()).item()
 
 
-@pytest.mark.parametrize("slots", [[-1, -1, -1], [0, 2, -1]])
+@pytest.mark.parametrize(
+    ("slots", "turned"), [([-1, -1, -1], True), ([-1, -1, -1], False), ([0, 2, -1], True)]
+)
+@pytest.mark.parametrize("splits", [1, 3])
+@pytest.mark.parametrize("ours", [True, False], ids=["our products", "the library's"])
 def test_a_decode_step_gives_the_hidden_states_of_the_cpu(
-    base: Path, adapters: list[Path], slots: list[int]
+    base: Path,
+    adapters: list[Path],
+    slots: list[int],
+    turned: bool,
+    splits: int,
+    ours: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from bullion.engine import attention_kernels
     from bullion.engine.adapters import AdapterSlots
@@ -43,19 +54,26 @@ def test_a_decode_step_gives_the_hidden_states_of_the_cpu(
     from bullion.engine.cuda_llama import CudaLlama, Rows
     from bullion.engine.forward import Batch, Llama
     from bullion.engine.runner import lora_rows
+    from bullion.engine.tilings import AttentionCut, Tiling
 
+    def cut(width: int, depth: int, n: int, gated: bool = False) -> Tiling | None:
+        shared = 1 if gated or width > 4 * depth else 2
+        return Tiling(32, 32, shared, 2, 4, 64) if ours else None
+
+    monkeypatch.setattr("bullion.engine.wide.tiling", cut)
+    monkeypatch.setattr("bullion.engine.wide.hopper", lambda device: True)
     torch.manual_seed(1)
     shape = LlamaShape.read(base)
     cpu = Llama(weights_of(base, torch.device("cpu")))
     gpu = CudaLlama(weights_of(base, DEVICE), rows=4)
-    ours = AdapterSlots(shape, cpu.site, lambda slot, rank: None)
+    held = AdapterSlots(shape, cpu.site, lambda slot, rank: None)
 
     def reserve(slot: int, rank: int) -> None:
         gpu.reserve(slot, rank)
 
     theirs = AdapterSlots(shape, lambda i, kind: getattr(gpu.blocks[i], kind), reserve)
     for adapter in adapters:
-        ours.hold(adapter)
+        held.hold(adapter)
         theirs.hold(adapter)
     lengths = [1, 70, 200]  # of the sequences, this step's token counted
     tables = [[3], list(range(4, 9)), list(range(20, 33))]
@@ -80,34 +98,64 @@ def test_a_decode_step_gives_the_hidden_states_of_the_cpu(
     for row, pages in enumerate(tables):
         padded[row, : len(pages)] = torch.tensor(pages, dtype=torch.int32)
     padded, counts = padded.to(DEVICE), torch.tensor(lengths, device=DEVICE)
-    mixed = torch.full((3, shape.heads, 3, shape.head_dim), float("nan"), device=DEVICE)
-    weights = torch.full((3, shape.heads, 3), float("nan"), device=DEVICE)
+    cut_up = AttentionCut(32, splits, 2)
+    parts = attention_kernels.Parts.room(cut_up, 3, shape.heads, shape.head_dim, DEVICE)
+    parts.mixed.fill_(float("nan"))
+    parts.weights.fill_(float("nan"))
 
     def attend(layer: int, queries: torch.Tensor, out: torch.Tensor) -> None:
+        turn_and_attend(layer, queries, None, out)
+
+    def turn_and_attend(layer: int, queries: torch.Tensor, turning: Any, out: torch.Tensor) -> None:
         keys, values = there[layer, 0], there[layer, 1]
-        attention_kernels.attend(queries, keys, values, padded, counts, out, mixed, weights, PAGE)
+        attention_kernels.attend(queries, keys, values, padded, counts, out, parts, PAGE, turning)
 
     last = torch.tensor([0, 8, 0, 0], device=DEVICE)
     given = torch.tensor([7, -1, 9], device=DEVICE)  # the second one's token is on the device
     columns = [torch.arange(3), positions, places, torch.tensor(slots)]
     rows = Rows(given, *(column.to(DEVICE) for column in columns))
     with torch.no_grad():
-        found = gpu.hidden(rows, last, there, attend, adapters=max(slots) >= 0)
+        fused = turn_and_attend if turned else None
+        found = gpu.hidden(rows, last, there, attend, max(slots) >= 0, fused)
     assert error(found, expected) < TOLERANCE
     assert error(there, cache.flatten(2, 3)) < TOLERANCE
 
 
 @pytest.mark.parametrize(("out", "inside"), [(24, 512), (4104, 2048), (4640, 512), (6144, 1024)])
 def test_a_product_with_one_row_is_the_product(out: int, inside: int) -> None:
-    from bullion.engine import kernels
+    from bullion.engine import skinny
 
     torch.manual_seed(2)
     weight, x = torch.randn(out, inside, device=DEVICE), torch.randn(1, inside, device=DEVICE)
     found = torch.full((1, out), float("nan"), device=DEVICE)
-    tile = kernels.matvec_tile(out, inside)
+    tile = skinny.matvec_tile(out, inside)
     assert tile is not None
-    kernels.matvec(x, weight, found, tile)
+    skinny.matvec(x, weight, found, tile)
     assert error(found, x.double() @ weight.double().t()) < 1e-5
+    half = torch.full((1, out // 2), float("nan"), device=DEVICE)
+    skinny.matvec(x, weight, half, (4, 512, 2), gated=True)
+    gate, up = (x.double() @ weight.double().t()).chunk(2, dim=-1)
+    assert error(half, torch.nn.functional.silu(gate) * up) < 1e-5
+
+
+@pytest.mark.parametrize("n", [2, 7, 16, 33])
+@pytest.mark.parametrize(("width", "depth", "splits"), [(70, 256, 1), (64, 640, 4), (152, 384, 2)])
+def test_the_parts_of_a_product_of_few_rows_add_up_to_it(
+    n: int, width: int, depth: int, splits: int
+) -> None:
+    from bullion.engine import skinny
+    from bullion.engine.tilings import Tiling
+
+    torch.manual_seed(6)
+    x, weight = torch.randn(n, depth, device=DEVICE), torch.randn(2 * width, depth, device=DEVICE)
+    parts = torch.full((splits, n, width), float("nan"), device=DEVICE)
+    skinny.product(x, weight[:width], parts, Tiling(64, 128, splits, 2, 4, 256))
+    expected = x.double() @ weight.double().t()
+    assert error(parts.sum(dim=0), expected[:, :width]) < TOLERANCE
+    whole = torch.full((1, n, width), float("nan"), device=DEVICE)
+    skinny.product(x, weight, whole, Tiling(32, 64, 1, 2, 4, 256), gated=True)
+    gate, up = expected.chunk(2, dim=-1)
+    assert error(whole[0], torch.nn.functional.silu(gate) * up) < TOLERANCE
 
 
 def test_the_best_token_is_the_first_of_the_largest_logits() -> None:

@@ -24,6 +24,7 @@ def spec(**changes: Any) -> Any:
         quantization=changes.get("quantization"),
         lora=SimpleNamespace(use_dora=changes.get("use_dora", False)),
         optimizer=SimpleNamespace(neftune_noise_alpha=changes.get("neftune")),
+        precision=SimpleNamespace(compute_dtype=changes.get("compute_dtype", "auto")),
     )
 
 

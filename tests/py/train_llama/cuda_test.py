@@ -8,11 +8,14 @@ import pytest
 import torch
 from bullion.data.supervise import IGNORED
 from bullion.train.llama import LlamaStepper, obstacle
+from bullion.train.llama.fp8 import product, quantised, unsupported
 
 from .conftest import gradients, pack, record, spec, tuned, worst
 
 if not torch.cuda.is_available():
     pytest.skip("needs a GPU", allow_module_level=True)
+
+from bullion.train.llama import kernels
 
 CUDA = torch.device("cuda")
 SHAPE: dict[str, Any] = {
@@ -60,8 +63,37 @@ def test_the_error_against_fp32_is_within_twice_that_of_peft(recompute: Any) -> 
     assert all(torch.equal(ours[n], again[n]) for n in ours)
 
 
-def test_a_step_waits_for_nothing() -> None:
-    stepper = LlamaStepper(model_in(torch.bfloat16), spec(), CUDA)
+@pytest.mark.skipif(bool(unsupported(CUDA)), reason="this device has no fp8 products")
+def test_fp8_products_are_near_bf16_and_the_same_bits_every_time() -> None:
+    bf16 = LlamaStepper(model_in(torch.bfloat16), spec(), CUDA)
+    loss, expected = gradients(bf16, [pack(EXAMPLES)])
+    stepper = LlamaStepper(model_in(torch.bfloat16), spec(compute_dtype="fp8"), CUDA)
+    found_loss, found = gradients(stepper, [pack(EXAMPLES)])
+    assert abs(found_loss / loss - 1) < 0.03
+    off = [((found[n] - expected[n]).norm() / expected[n].norm()).item() for n in found]
+    assert 0.005 < sum(off) / len(off) < 0.5  # of a random model, whose softmax magnifies
+    _, again = gradients(stepper, [pack(EXAMPLES)])
+    assert all(torch.equal(found[n], again[n]) for n in found)
+
+
+@pytest.mark.skipif(bool(unsupported(CUDA)), reason="this device has no fp8 products")
+@pytest.mark.parametrize("rows", [1, 70, 3004])
+def test_an_fp8_product_is_that_of_the_quantised_numbers(rows: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(rows, 4096, device=CUDA).to(torch.bfloat16)
+    w = torch.randn(6144, 4096, device=CUDA).to(torch.bfloat16)
+    left, right = quantised(x, kernels), quantised(w, kernels)
+    out = torch.empty(rows, 6144, dtype=torch.bfloat16, device=CUDA)
+    product(left, right, out)
+    expected = (left.values.float() * left.scales) @ (right.values.float() * right.scales).t()
+    assert (out.float() - expected).norm() < 1e-2 * expected.norm()
+
+
+@pytest.mark.parametrize("compute_dtype", ["auto", "fp8"])
+def test_a_step_waits_for_nothing(compute_dtype: str) -> None:
+    if compute_dtype == "fp8" and (reason := unsupported(CUDA)):
+        pytest.skip(reason)
+    stepper = LlamaStepper(model_in(torch.bfloat16), spec(compute_dtype=compute_dtype), CUDA)
     whole = pack(EXAMPLES)
     stepper.accumulate(whole, 100)
     torch.cuda.synchronize()

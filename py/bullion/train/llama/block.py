@@ -9,6 +9,7 @@ Legend: T tokens of the pack; H hidden; I MLP width.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,7 @@ from torch.nn import Parameter
 
 from bullion.train.llama.attention import Attention
 from bullion.train.llama.gradients import Adapters, Product
-from bullion.train.llama.linear import Dropout, FusedLinear, group_parameters
+from bullion.train.llama.linear import Dropout, LinearGroup, group_parameters
 from bullion.train.llama.memory import RankColumns, Workspace
 from bullion.train.llama.shape import LlamaShape
 
@@ -39,21 +40,23 @@ class Pass:
 
 
 class Block:
-    """`attended`: what attention returned in the forward pass and its backward needs."""
+    """`linear` takes over modules that share their input; attention's output waits for the way back."""
 
-    def __init__(self, layer: Any, index: int, spare: int = 1) -> None:
+    def __init__(
+        self, layer: Any, index: int, linear: Callable[[Sequence[Any]], LinearGroup]
+    ) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self.index = index
-        self.qkv = FusedLinear((attention.q_proj, attention.k_proj, attention.v_proj), spare)
-        self.o = FusedLinear((attention.o_proj,), spare)
-        self.gate_up = FusedLinear((mlp.gate_proj, mlp.up_proj), spare)
-        self.down = FusedLinear((mlp.down_proj,), spare)
+        self.qkv = linear((attention.q_proj, attention.k_proj, attention.v_proj))
+        self.o = linear((attention.o_proj,))
+        self.gate_up = linear((mlp.gate_proj, mlp.up_proj))
+        self.down = linear((mlp.down_proj,))
         self._norm = layer.input_layernorm.weight.data
         self._norm_mlp = layer.post_attention_layernorm.weight.data
         self._attended: tuple[Tensor, Tensor] | None = None
 
     @property
-    def groups(self) -> tuple[FusedLinear, ...]:
+    def groups(self) -> tuple[LinearGroup, ...]:
         return self.qkv, self.o, self.gate_up, self.down
 
     @property

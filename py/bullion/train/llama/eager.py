@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _ops: Any = torch.ops.aten
+LARGEST_FP8 = 448.0  # of e4m3
+TINY = 1e-12  # a row of zeros is divided by something
 
 
 def add_norm(
@@ -100,6 +102,14 @@ def swiglu_backward(dout: Tensor, gate_up: Tensor, into: Tensor, again: Tensor |
         torch.mul(activated, up, out=again)
     torch.mul(dout, activated, out=d_up)
     _ops.silu_backward.grad_input(dout * up, gate, grad_input=d_gate)
+
+
+def quantise(x: Tensor, values: Tensor, scales: Tensor) -> None:
+    """values: (T, K) e4m3 = x / scales, to the nearest; scales: (T, 1) fp32 = largest of the row / 448."""
+    wide = x.float()
+    largest = wide.abs().amax(1, keepdim=True).clamp_(min=TINY)
+    torch.div(largest, LARGEST_FP8, out=scales)
+    values.copy_((wide * (LARGEST_FP8 / largest)).clamp_(-LARGEST_FP8, LARGEST_FP8))
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, losses: Tensor) -> None:

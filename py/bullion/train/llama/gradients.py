@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bullion.train.llama.flat import FlatAdapter
-from bullion.train.llama.linear import Dropout, FusedLinear
+from bullion.train.llama.linear import Dropout, FusedLinear, LinearGroup
 
 TILED_RANK = 64  # of a group; above it the products are wide enough for the library
 
@@ -24,7 +24,7 @@ TILED_RANK = 64  # of a group; above it the products are wide enough for the lib
 class Product:
     """One group after its backward: x: (T, K), t: (T, R), dy: (T, N+R) with dt at the end."""
 
-    group: FusedLinear
+    group: LinearGroup
     x: Tensor
     t: Tensor
     dy: Tensor
@@ -33,7 +33,7 @@ class Product:
 class Adapters(Protocol):
     """The adapters of all blocks, as the blocks need them."""
 
-    def refresh(self, groups: Sequence[FusedLinear]) -> None:
+    def refresh(self, groups: Sequence[LinearGroup]) -> None:
         """Copy the adapters of one block's groups into their buffers, B scaled."""
         ...
 
@@ -46,7 +46,7 @@ class AdapterProducts:
     def __init__(self, flat: FlatAdapter) -> None:
         self._flat = flat
 
-    def refresh(self, groups: Sequence[FusedLinear]) -> None:
+    def refresh(self, groups: Sequence[LinearGroup]) -> None:
         for group in groups:
             for slot in group.slots:
                 group.a[:, slot.columns].copy_(slot.a.t())
@@ -71,21 +71,25 @@ class AdapterTiles:
     def __init__(self, flat: FlatAdapter, device: torch.device) -> None:
         self._flat, self._device = flat, device
         self._products = AdapterProducts(flat)
-        self._gradient_tiles: dict[FusedLinear, tuple[Tensor, Tensor, bool]] = {}
-        self._copy_tiles: dict[FusedLinear, tuple[Tensor, Tensor]] = {}
+        self._gradient_tiles: dict[LinearGroup, tuple[Tensor, Tensor, bool]] = {}
+        self._copy_tiles: dict[LinearGroup, tuple[Tensor, Tensor]] = {}
 
     @staticmethod
-    def fits(groups: Sequence[FusedLinear]) -> bool:
+    def fits(groups: Sequence[LinearGroup]) -> bool:
         return all(group.used <= TILED_RANK for group in groups)
 
-    def refresh(self, groups: Sequence[FusedLinear]) -> None:
+    def refresh(self, groups: Sequence[LinearGroup]) -> None:
         from bullion.train.llama.adapter_kernels import copy_adapters
 
+        buffers = [group.buffer for group in groups if isinstance(group, FusedLinear)]
+        if len(buffers) < len(groups):  # A and B lie apart
+            self._products.refresh(groups)
+            return
         if groups[0] not in self._copy_tiles:
             self._copy_tiles[groups[0]] = self._list_copies(groups)
         tiles, scales = self._copy_tiles[groups[0]]
         if len(tiles):
-            copy_adapters(self._flat.weights, [g.buffer for g in groups], tiles, scales)
+            copy_adapters(self._flat.weights, buffers, tiles, scales)
 
     def add(self, first: Product, second: Product, drop: Dropout | None) -> None:
         from bullion.train.llama.adapter_kernels import add_gradients
@@ -109,7 +113,7 @@ class AdapterTiles:
             )
 
     def _list_gradients(
-        self, first: FusedLinear, second: FusedLinear
+        self, first: LinearGroup, second: LinearGroup
     ) -> tuple[Tensor, Tensor, bool]:
         from bullion.train.llama.adapter_kernels import GRADIENT_COLUMNS as WIDTH
 
@@ -136,7 +140,7 @@ class AdapterTiles:
         aligned = all(t[1] % 16 == t[2] % 16 == t[3] % 8 == t[4] % 8 == 0 for t in tiles)
         return *self._on_device(tiles, scales), aligned
 
-    def _list_copies(self, groups: Sequence[FusedLinear]) -> tuple[Tensor, Tensor]:
+    def _list_copies(self, groups: Sequence[LinearGroup]) -> tuple[Tensor, Tensor]:
         from bullion.train.llama.adapter_kernels import COPY_COLUMNS, COPY_ROWS
 
         tiles: list[list[int]] = []

@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bullion.train.llama.eager import LARGEST_FP8, TINY
 from bullion.train.llama.launch import launch
 
 # Triton's annotations are its own; the launches are untyped.
@@ -141,6 +142,27 @@ def _cross_entropy(logits, targets, losses, stride, classes, BLOCK: tl.constexpr
         tl.store(place + start + at, p.to(z.dtype), mask=start + at < classes)
 
 
+@triton.jit
+def _quantise(
+    x, values, scales, x_stride, width, LARGEST: tl.constexpr, TINY: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, BLOCK)
+    place = x + row * x_stride
+    top = tl.zeros((BLOCK,), tl.float32)
+    for start in range(0, width, BLOCK):
+        value = tl.load(place + start + at, mask=start + at < width, other=0.0)
+        top = tl.maximum(top, tl.abs(value.to(tl.float32)))
+    largest = tl.maximum(tl.max(top, axis=0), TINY)
+    tl.store(scales + row, largest / LARGEST)
+    for start in range(0, width, BLOCK):
+        mask = start + at < width
+        value = tl.load(place + start + at, mask=mask, other=0.0).to(tl.float32)
+        scaled = tl.clamp(value * (LARGEST / largest), -LARGEST, LARGEST)
+        tl.store(values + row * width + start + at, scaled.to(values.dtype.element_ty), mask=mask)
+
+
 def add_norm(
     x: Tensor,
     delta: Tensor | None,
@@ -213,6 +235,24 @@ def swiglu_backward(dout: Tensor, gate_up: Tensor, into: Tensor, again: Tensor |
         dout.stride(0), gate_up.stride(0), into.stride(0), filled.stride(0), width,
         AGAIN=again is not None, BLOCK=block, num_warps=8,
     )  # fmt: skip
+
+
+def quantise(x: Tensor, values: Tensor, scales: Tensor) -> None:
+    """values: (T, K) e4m3 = x / scales, to the nearest; scales: (T, 1) fp32 = largest of the row / 448."""
+    count, width = x.shape
+    launch(
+        _quantise,
+        (count,),
+        x,
+        values,
+        scales,
+        x.stride(0),
+        width,
+        LARGEST=LARGEST_FP8,
+        TINY=TINY,
+        BLOCK=min(4096, triton.next_power_of_2(width)),
+        num_warps=8,
+    )
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, losses: Tensor) -> None:

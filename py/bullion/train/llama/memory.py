@@ -82,11 +82,13 @@ def estimate(
     recompute: Recompute,
     rank: int = 8,
     device_type: str = "cuda",
+    fp8: bool = False,
 ) -> int:
     """Bytes of device memory of training with packs of at most `tokens` tokens, AdamW in fp32.
 
     Counted: weights with their spare columns, adapters with gradient and optimiser state, kept
-    activations, shared buffers, logits, attention's own buffers, the context.
+    activations, shared buffers, logits, attention's own buffers, the context. With `fp8` the weights
+    twice in one byte with a scale for every row, the adapters apart, and one quantised input.
     """
     tokens = whole_grains(tokens)
     cuda = device_type == "cuda"
@@ -100,8 +102,12 @@ def estimate(
         (2 * s.mlp, s.hidden, ranks.gate_up, 2),
         (s.hidden, s.mlp, ranks.down, 1),
     )
-    frozen = sum((n + r) * (k + r) for n, k, r, _ in groups) + 2 * s.hidden
-    weights = s.layers * frozen + s.vocabulary * s.hidden * (1 if s.tied else 2) + s.hidden
+    if fp8:
+        frozen = sum(2 * n * k + 4 * (n + k) + item * r * (n + k) for n, k, r, _ in groups)
+    else:
+        frozen = item * sum((n + r) * (k + r) for n, k, r, _ in groups)
+    others = 2 * s.layers * s.hidden + s.vocabulary * s.hidden * (1 if s.tied else 2) + s.hidden
+    weights = s.layers * frozen + item * others
     adapters = s.layers * sum(rank * (n + k * pairs) for n, k, _, pairs in groups)
     columns = layer_columns(s, ranks)
     kept = KEPT[recompute]
@@ -111,8 +117,8 @@ def estimate(
     shared += sum(columns[name] for name in columns.keys() - kept)
     shared += attention * (recompute == "full") + 6 * s.q_width  # attention's backward
     logits = logits_rows(s, tokens, item) * s.vocabulary * item * (1 if cuda else 2)
-    activations = tokens * item * (s.layers * per_layer + shared)
-    return item * weights + 16 * adapters + activations + logits + CONTEXT_BYTES * cuda
+    activations = tokens * (item * (s.layers * per_layer + shared) + (2 * s.mlp + 4) * fp8)
+    return weights + 16 * adapters + activations + logits + CONTEXT_BYTES * cuda
 
 
 class Workspace:

@@ -6,6 +6,8 @@ the pack while it is still on the host. It owns the fused weights, the flat adap
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,9 +18,10 @@ from bullion.contract.recipe import TrainSpec
 from bullion.data.packing import Pack
 from bullion.train.llama.block import Block, Pass, block_parameters
 from bullion.train.llama.flat import FlatAdapter
+from bullion.train.llama.fp8 import Fp8Linear
 from bullion.train.llama.gradients import AdapterProducts, Adapters, AdapterTiles
 from bullion.train.llama.launch import compiling
-from bullion.train.llama.linear import Dropout
+from bullion.train.llama.linear import Dropout, FusedLinear, LinearGroup
 from bullion.train.llama.loss import loss_and_gradient, loss_and_hits, trained_positions
 from bullion.train.llama.means import Means
 from bullion.train.llama.memory import Workspace
@@ -50,13 +53,16 @@ class LlamaStepper:
         self._embedding: Tensor = model.model.embed_tokens.weight.data
         self._head: Tensor = model.lm_head.weight.data
         self._norm: Tensor = model.model.norm.weight.data
+        linear: Callable[[Sequence[Any]], LinearGroup] = partial(FusedLinear, spare=means.spare)
+        if spec.precision.compute_dtype == "fp8":
+            linear = partial(Fp8Linear, spare=means.spare, operations=means.operations)
         layers = list(model.model.layers)
         groups = [group for layer in layers for group in block_parameters(layer)]
         self._flat = FlatAdapter(groups, device)
         self._means = means
         self._blocks: list[Block] = []
         for index, layer in enumerate(layers):
-            self._blocks.append(Block(layer, index, means.spare))
+            self._blocks.append(Block(layer, index, linear))
             if device.type == "cuda":
                 torch.cuda.empty_cache()  # the weights it had before must not be held beside the new
         self._adapters: Adapters = AdapterProducts(self._flat)

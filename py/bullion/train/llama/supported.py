@@ -13,6 +13,8 @@ from torch import nn
 
 from bullion.contract.recipe import TrainSpec
 from bullion.train.llama.attention import TILED_WIDTHS
+from bullion.train.llama.fp8 import odd_shape
+from bullion.train.llama.shape import LlamaShape
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _ROPES = ("default", "linear", "llama3", "yarn")
@@ -37,6 +39,8 @@ def obstacle(peft_model: nn.Module, spec: TrainSpec, device: torch.device) -> st
         return "NEFTune adds noise to the embeddings"
     if device.type not in ("cpu", "cuda"):
         return f"the device is {device.type}"
+    if spec.precision.compute_dtype == "fp8" and (reason := odd_shape(LlamaShape.of(config))):
+        return reason
     return _odd_config(config) or _odd_numbers(model, config, device) or _odd_adapter(model)
 
 
