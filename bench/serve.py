@@ -1,20 +1,23 @@
 """The serving engine driven alone: `python bench/serve.py MODEL_DIR [--random] [--out FILE]`.
 
-Prompts of 128 to 256 random tokens, 256 new tokens each, all started at once, wall time with
-prefill; one stream, 64 and 128; with one adapter and with eight; time to first token; the gap
-between two tokens while requests keep arriving. `--random`: MODEL_DIR holds config.json and the
-tokenizer only, weights are drawn on the device. Without a GPU, smaller loads beside transformers.
+Prompts of 128 to 256 random tokens, all started at once, wall time with prefill, each load three
+times and the middle one told; with one adapter and with many; the gap between two tokens while
+requests keep arriving. `--random`: MODEL_DIR holds config.json and the tokenizer only, weights
+are drawn on the device. Without a GPU, smaller loads. bench/serve.ts runs this beside the service.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-import tempfile
 import time
-from pathlib import Path
-from typing import Any
+
+STARTED = time.perf_counter()  # before the libraries are read
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "py"), str(ROOT / "bench")]
@@ -22,66 +25,43 @@ sys.path[:0] = [str(ROOT / "py"), str(ROOT / "bench")]
 import torch  # noqa: E402
 from bullion.contract.worker import EngineOpening  # noqa: E402
 from bullion.engine.engine import Engine  # noqa: E402
+from bullion.machine import use_threads  # noqa: E402
+from serving import card  # noqa: E402
 from serving.drive import Drive  # noqa: E402
-from serving.models import (  # noqa: E402
-    draw_weights_on_the_device,
-    transformers_speed,
-    write_adapter,
-)
+from serving.load import PLANS, Plan, crowd_name, middle  # noqa: E402
+from serving.models import draw_weights_on_the_device, write_adapter  # noqa: E402
 from serving.timeline import profile  # noqa: E402
 
-MEMORY_BYTES_PER_S = 4.3e12
 RESULTS: dict[str, Any] = {}
 
 
 def say(name: str, result: Any) -> None:
     RESULTS[name] = result
-    print(f"{name:34} {json.dumps(result)}", flush=True)
+    print(f"alone: {name:34} {json.dumps(result)}", flush=True)
 
 
-def on_gpu(drive: Drive, config: dict[str, Any], scratch: Path, profiled: bool) -> None:
-    weights = sum(
-        2 * n for n in (parameters(config) - config["vocab_size"] * config["hidden_size"],)
-    )
-    say("floor, one stream, tokens/s", round(MEMORY_BYTES_PER_S / weights))
-    drive.all_at_once(4, ["base"], 32)  # first use of what was not compiled yet
-    say("1 stream", drive.all_at_once(1, ["base"]))
-    say("1 stream again", drive.all_at_once(1, ["base"]))
-    say("64 streams", drive.all_at_once(64, ["base"]))
-    say("128 streams", drive.all_at_once(128, ["base"]))
-    say("64 kept running", drive.arriving(64, 6.0))
-    names = []
-    for number in range(8):
+def measure(drive: Drive, plan: Plan, name: str, count: int, models: list[str]) -> None:
+    rounds = [drive.all_at_once(count, models, plan.new_tokens) for _ in range(plan.rounds)]
+    say(name, middle(rounds))
+
+
+def adapters(drive: Drive, plan: Plan, config: dict[str, Any], scratch: Path) -> list[str]:
+    """One stream and the second crowd with one adapter, the crowd with all that the plan has."""
+    crowd = plan.crowds[1]
+    names: list[str] = []
+    for number in range(plan.adapters):
         names.append(f"adapter{number}")
-        folder = write_adapter(scratch / names[-1], config, number, torch.device("cuda"))
-        loaded = drive.load(names[-1], folder)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        loaded = drive.load(names[-1], write_adapter(scratch / names[-1], config, number, device))
         if number == 0:
             say("adapter, seconds to load", loaded["seconds"])
-            drive.all_at_once(1, names, 16)
-            drive.all_at_once(64, names, 16)
-            say("1 stream, one adapter", drive.all_at_once(1, names))
-            say("64 streams, one adapter", drive.all_at_once(64, names))
-    drive.all_at_once(64, names, 16)
-    say("64 streams, eight adapters", drive.all_at_once(64, names))
-    if profiled:
-        for count, models in ((1, ["base"]), (1, names), (64, ["base"]), (64, names)):
-            print(*profile(drive, count, models), sep="\n", flush=True)
-    say("peak GB", round(torch.cuda.max_memory_allocated() / 1e9, 1))
-
-
-def on_cpu(drive: Drive, scratch: Path, config: dict[str, Any]) -> None:
-    drive.all_at_once(1, ["base"], 16)
-    say("1 stream", drive.all_at_once(1, ["base"], 64))
-    say("8 streams", drive.all_at_once(8, ["base"], 64))
-    drive.load("adapter", write_adapter(scratch / "adapter", config, 0, torch.device("cpu")))
-    say("8 streams, one adapter", drive.all_at_once(8, ["adapter"], 64))
-    say("transformers, 1 stream, tokens/s", transformers_speed(drive.model, 64))
-
-
-def parameters(config: dict[str, Any]) -> int:
-    from bullion.models.llama import LlamaShape
-
-    return LlamaShape.from_config(config, "model").parameters
+            for count in (1, crowd):
+                drive.all_at_once(count, names, 16)
+                measure(drive, plan, f"{crowd_name(count)}, one adapter", count, names)
+    if plan.adapters > 1:
+        drive.all_at_once(crowd, names, 16)
+        measure(drive, plan, f"{crowd_name(crowd)}, {plan.adapters} adapters", crowd, names)
+    return names
 
 
 def main() -> None:
@@ -89,26 +69,44 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--random", action="store_true")
     parser.add_argument("--no-graphs", action="store_true")
+    parser.add_argument("--no-adapters", action="store_true")
     parser.add_argument("--prefill-tokens", type=int, default=2048)
     parser.add_argument("--profile", action="store_true", help="kernels of a decode step")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     config = json.loads((asked.model / "config.json").read_text(encoding="utf-8"))
+    machine = card.describe()
+    plan = PLANS[machine["device"]]
+    say("card", machine)
+    if machine["copy_tb_per_s"]:
+        context = 192 + plan.new_tokens / 2
+        for count in plan.crowds:
+            rate = card.floor(config, machine["copy_tb_per_s"] * 1e12, count, context)
+            say(f"floor, {crowd_name(count)}, tokens/s", round(rate))
     if asked.random:
         draw_weights_on_the_device()
-    began = time.perf_counter()
+    use_threads(None)  # as the service does
     engine = Engine(
-        EngineOpening("engine", None, None, 128, 256, asked.prefill_tokens, not asked.no_graphs)
+        EngineOpening("engine", None, None, 128, 512, asked.prefill_tokens, not asked.no_graphs)
     )
     drive = Drive(engine, asked.model, config["vocab_size"])
     loaded = drive.load("base")
-    say("ready, seconds", round(time.perf_counter() - began, 1))
-    say("loaded", loaded)
-    with tempfile.TemporaryDirectory() as scratch:
-        if torch.cuda.is_available():
-            on_gpu(drive, config, Path(scratch), asked.profile)
-        else:
-            on_cpu(drive, Path(scratch), config)
+    drive.all_at_once(1, ["base"], 1)
+    say("ready, seconds", round(time.perf_counter() - STARTED, 1))
+    say("loaded", {key: value for key, value in loaded.items() if key != "tokenizer"})
+    for count in plan.crowds:
+        drive.all_at_once(count, ["base"], 16)  # first use of what was not compiled yet
+        measure(drive, plan, crowd_name(count), count, ["base"])
+    say(f"{plan.kept} kept running", drive.kept_running(plan.kept, plan.kept_seconds))
+    names = ["base"]
+    if not asked.no_adapters:
+        with tempfile.TemporaryDirectory() as scratch:
+            names = adapters(drive, plan, config, Path(scratch))
+    if torch.cuda.is_available():
+        if asked.profile:
+            for count, models in ((1, ["base"]), (1, names), (64, ["base"]), (64, names)):
+                print(*profile(drive, count, models), sep="\n", flush=True)
+        say("peak GB", round(torch.cuda.max_memory_allocated() / 1e9, 1))
     if asked.out:
         asked.out.write_text(json.dumps(RESULTS, indent=1), encoding="utf-8")
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import statistics
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +23,14 @@ from bullion.contract.worker import (
 )
 from bullion.engine.engine import Engine
 
-NEW_TOKENS = 256
-
-
-@dataclass
-class Stream:
-    """Times of one request, seconds on one clock."""
-
-    started: float
-    arrivals: list[float] = field(default_factory=list)
-    tokens: int = 0
-    done: bool = False
+from serving.load import (
+    Stream,
+    arrivals,
+    figures_at_once,
+    figures_kept,
+    prompt_ids,
+    prompt_lengths,
+)
 
 
 class Drive:
@@ -59,12 +54,12 @@ class Drive:
                 if isinstance(event, FailedEvent):
                     raise SystemExit(event.error.message)
 
-    def submit(self, model: str, prompt: int, new: int = NEW_TOKENS) -> Stream:
+    def prompt(self, length: int) -> list[int]:
         self._serial += 1
-        id = f"r{self._serial}"
-        chance = random.Random(self._serial)
-        most = self.vocabulary - 300  # below the control tokens
-        ids = [chance.randrange(most) for _ in range(prompt)]
+        return prompt_ids(self._serial, length, self.vocabulary)
+
+    def submit(self, model: str, ids: list[int], new: int) -> Stream:
+        id = f"r{len(self.streams)}"
         sampling = Sampling(new, 0.0, 1.0, 0, 0.0, 1.0, 0.0, 0.0, {}, None, [], True)
         stream = self.streams[id] = Stream(time.perf_counter())
         spec = GenerateSpec(
@@ -86,58 +81,35 @@ class Drive:
             elif isinstance(event, FailedEvent):
                 raise SystemExit(f"{event.error.code}: {event.error.message}")
 
-    def all_at_once(self, count: int, models: list[str], new: int = NEW_TOKENS) -> dict[str, Any]:
-        """`count` requests over `models` in turn; tokens a second of wall time, prefill included."""
+    def all_at_once(self, count: int, models: list[str], new: int) -> dict[str, Any]:
+        """`count` requests over `models` in turn."""
         self.streams.clear()
-        chance = random.Random(count)
+        prompts = [self.prompt(length) for length in prompt_lengths(count)]
         began = time.perf_counter()
-        for i in range(count):
-            self.submit(models[i % len(models)], chance.randint(128, 256), new)
+        for i, ids in enumerate(prompts):
+            self.submit(models[i % len(models)], ids, new)
         while not all(s.done for s in self.streams.values()):
             self.step()
         seconds = time.perf_counter() - began
-        streams = list(self.streams.values())
-        first = sorted(s.arrivals[0] - s.started for s in streams)
-        gaps = [b - a for s in streams for a, b in zip(s.arrivals, s.arrivals[1:], strict=False)]
-        tokens = sum(s.tokens for s in streams)
-        return {
-            "streams": count,
-            "tokens": tokens,
-            "seconds": round(seconds, 3),
-            "tokens_per_second": round(tokens / seconds, 1),
-            "first_token_ms": round(statistics.median(first) * 1e3, 1),
-            "gap_p50_ms": round(quantile(gaps, 0.5) * 1e3, 2),
-            "gap_p95_ms": round(quantile(gaps, 0.95) * 1e3, 2),
-        }
+        return figures_at_once(list(self.streams.values()), seconds)
 
-    def arriving(self, running: int, seconds: float) -> dict[str, Any]:
-        """Keeps `running` streams alive: whenever one ends, another comes. Gaps between tokens."""
+    def kept_running(self, count: int, seconds: float) -> dict[str, Any]:
+        """Keeps `count` streams alive: whenever one ends, another comes."""
         self.streams.clear()
-        chance = random.Random(9)
+        following = arrivals(count)
         ends = time.perf_counter() + seconds
         finished = 0
-        for _ in range(running):
-            self.submit("base", chance.randint(128, 256), chance.randint(32, 256))
+        for _ in range(count):
+            self._another(following)
         while any(not s.done for s in self.streams.values()):
             self.step()
             gone = sum(s.done for s in self.streams.values())
             while finished < gone:
                 finished += 1
                 if time.perf_counter() < ends:
-                    self.submit("base", chance.randint(128, 256), chance.randint(32, 256))
-        gaps = [
-            b - a
-            for s in self.streams.values()
-            for a, b in zip(s.arrivals, s.arrivals[1:], strict=False)
-        ]
-        return {
-            "requests": len(self.streams),
-            "gap_p50_ms": round(quantile(gaps, 0.5) * 1e3, 2),
-            "gap_p95_ms": round(quantile(gaps, 0.95) * 1e3, 2),
-            "gap_max_ms": round(max(gaps) * 1e3, 2),
-        }
+                    self._another(following)
+        return figures_kept(list(self.streams.values()))
 
-
-def quantile(values: list[float], q: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else 0.0
+    def _another(self, following: Callable[[], tuple[int, int]]) -> None:
+        length, new = following()
+        self.submit("base", self.prompt(length), new)

@@ -1,9 +1,8 @@
-"""Models to measure with: random adapters, and random weights drawn on the device. Also the peer."""
+"""Models to measure with: random adapters, and random weights drawn on the device."""
 
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -64,21 +63,3 @@ def draw_weights_on_the_device() -> None:
         return LlamaWeights(shape, matrix(shape.vocab_size, h), layers, norm(), head)
 
     module.load_llama = drawn  # type: ignore[assignment]
-
-
-def transformers_speed(folder: Path, new: int) -> float:
-    """transformers' own generate, one stream, greedy, fp32."""
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    ids = torch.randint(0, 1000, (1, 192))
-    for count in (8, new):
-        began = time.perf_counter()
-        model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=count,
-            min_new_tokens=count,
-            do_sample=False,
-        )
-    return round(new / (time.perf_counter() - began), 1)

@@ -16,7 +16,7 @@ def profile(drive: Drive, count: int, models: list[str], steps: int = 20) -> lis
 
     drive.streams.clear()
     for i in range(count):
-        drive.submit(models[i % len(models)], 192, 64)
+        drive.submit(models[i % len(models)], drive.prompt(192), 64)
     while any(len(s.arrivals) < 4 for s in drive.streams.values()):
         drive.step()
     torch.cuda.synchronize()

@@ -16,6 +16,7 @@ from bullion.contract.errors import Refusal
 T = TypeVar("T")
 _HINTS: dict[type, dict[str, Any]] = {}
 _NAMES: dict[type, tuple[str, ...]] = {}
+_SCALARS = (int, str, bool)
 
 
 def decode(kind: type[T] | Any, value: Any, path: str = "") -> T:
@@ -57,6 +58,8 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
     if origin in (list, tuple):
         if not isinstance(value, list):
             raise _fault(path, "a list", value)
+        if args[0] in _SCALARS and all(type(item) is args[0] for item in value):
+            return tuple(value) if origin is tuple else value  # a prompt has thousands of ids
         items = [_decode(args[0], item, f"{path}[{i}]") for i, item in enumerate(value)]
         return tuple(items) if origin is tuple else items
     if origin is dict:
@@ -79,9 +82,7 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
 def _dataclass(kind: Any, value: Any, path: str) -> Any:
     if not isinstance(value, dict):
         raise _fault(path, "an object", value)
-    hints = _HINTS.get(kind)
-    if hints is None:
-        hints = _HINTS[kind] = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
     unknown = [name for name in value if name not in fields]
     if unknown:
@@ -98,6 +99,14 @@ def _dataclass(kind: Any, value: Any, path: str) -> Any:
     return kind(**read)
 
 
+def _hints(kind: Any) -> dict[str, Any]:
+    """Reading them takes longer than decoding does."""
+    hints = _HINTS.get(kind)
+    if hints is None:
+        hints = _HINTS[kind] = typing.get_type_hints(kind)
+    return hints
+
+
 def _union(args: tuple[Any, ...], value: Any, path: str) -> Any:
     if value is None and type(None) in args:
         return None
@@ -108,7 +117,7 @@ def _union(args: tuple[Any, ...], value: Any, path: str) -> Any:
     if tagged and isinstance(value, dict):
         for tag in ("type", "kind", "role"):
             for option in tagged:
-                hint = typing.get_type_hints(option).get(tag)
+                hint = _hints(option).get(tag)
                 if hint is not None and value.get(tag) in typing.get_args(hint):
                     return _decode(option, value, path)
         raise _fault(
