@@ -9,6 +9,7 @@ from typing import Any
 
 from bullion.contract.errors import Refusal
 from bullion.contract.worker import ChatPrompt, IdsPrompt, Prompt
+from bullion.data.call_format import tool_template
 from bullion.data.template import chat_prompt_ids
 
 
@@ -26,7 +27,7 @@ def prompt_ids(
             )
         ids = list(prompt.ids)
     elif isinstance(prompt, ChatPrompt):
-        if prompt.tools and "tools" not in (tokenizer.chat_template or ""):
+        if prompt.tools and tool_template(tokenizer) is None:
             raise Refusal(
                 "tools_not_supported",
                 "This model's chat template has no form for tools: leave `tools` out or use a "
