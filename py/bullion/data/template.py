@@ -182,8 +182,14 @@ def chat_prompt_ids(
 ) -> list[int]:
     """The ids to continue, encoded as in training; without a name by `served_template`."""
     name = served_template(tokenizer) if template is None else template
-    rows = choose(name, tokenizer).prompt(messages, tools)
-    return [i for ids in Encoder(tokenizer).encode_all(rows) for i in ids]
+    return chat_ids(choose(name, tokenizer), Encoder(tokenizer), messages, tools)
+
+
+def chat_ids(
+    template: Template, encoder: Encoder, messages: Sequence[Message], tools: list[Any] | None
+) -> list[int]:
+    """The same for who keeps template and encoder: both read the whole vocabulary when they are made."""
+    return [i for ids in encoder.encode_all(template.prompt(messages, tools)) for i in ids]
 
 
 def served_template(tokenizer: Any) -> str:
@@ -215,4 +221,7 @@ def _answered(message: Message) -> Turn:
     return Turn("function_call", json.dumps(calls, ensure_ascii=False))
 
 
-__all__ = ["OWN", "TEMPLATES", "Control", "Template", "chat_prompt_ids", "choose", "stop_ids"]
+__all__ = [
+    "OWN", "TEMPLATES", "Control", "Template", "chat_ids", "chat_prompt_ids", "choose",
+    "served_template", "stop_ids",
+]  # fmt: skip

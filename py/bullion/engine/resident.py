@@ -27,7 +27,7 @@ from bullion.engine.adapters import AdapterSlots, ResidentAdapter
 from bullion.engine.constrain import Grammars
 from bullion.engine.detokenize import TextOutput, TokenBytes
 from bullion.engine.pages import PagePool
-from bullion.engine.prompts import prompt_ids
+from bullion.engine.prompts import Prompts
 from bullion.engine.request import Choice, Request
 from bullion.engine.runner import Launched, Runner
 from bullion.engine.sampling import Choosing, choice_seed
@@ -97,6 +97,7 @@ class Resident:
         self.scheduler = Scheduler(
             pool, opening.max_running, opening.max_waiting, opening.prefill_tokens
         )
+        self._prompts = Prompts(tokenizer.tokenizer, shape.vocab_size)
         self._grammars = Grammars(
             tokenizer.tokenizer, shape.vocab_size, tokenizer.eos, tokenizer.calls
         )
@@ -118,21 +119,17 @@ class Resident:
         """Whether a request for that name is under way."""
         return any(request.model == model for request in self._requests.values())
 
-    def prompt(self, prompt: Any, add_special_tokens: bool = True) -> list[int]:
-        tokenizer = self.tokenizer.tokenizer
-        return prompt_ids(tokenizer, prompt, self.shape.vocab_size, add_special_tokens)
-
     def tokenize(self, prompt: Any, add_special_tokens: bool) -> list[int]:
-        """As `prompt`, but the very name of a control token is that token: so clients look ids up."""
+        """The prompt's ids, but the very name of a control token is that token: so clients look ids up."""
         if isinstance(prompt, TextPrompt) and not add_special_tokens:
             named = self.tokenizer.tokenizer.get_added_vocab().get(prompt.text)
             if named is not None:
                 return [named]
-        return self.prompt(prompt, add_special_tokens)
+        return self._prompts.ids(prompt, add_special_tokens)
 
     def generate(self, id: str, spec: GenerateSpec, adapter: ResidentAdapter | None) -> None:
         """Queues a request. Raises Refusal: context_length_exceeded, queue_full, empty_prompt …"""
-        prompt = self.prompt(spec.prompt)
+        prompt = self._prompts.ids(spec.prompt)
         if not prompt:
             raise Refusal("empty_prompt", "The prompt is empty: give at least one token", "prompt")
         room = self.context_length - len(prompt)
