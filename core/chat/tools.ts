@@ -12,25 +12,30 @@ type Asked = Pick<
   ChatRequest,
   "tools" | "tool_choice" | "parallel_tool_calls" | "response_format"
 >;
+type Declared = { type: "function"; function: Required<Omit<Tool["function"], "strict">> };
 type Forced = Extract<GenerateSpec["format"], { type: "tool_calls" }>;
 
 /** No schema means, as with OpenAI, a function without parameters. */
 const NO_PARAMETERS = { type: "object", properties: {}, additionalProperties: false };
 
-/** The tools that the prompt declares; null: none. Throws for tools that cannot be called. */
-export function declaredTools({ tools, tool_choice }: Asked): Tool[] | null {
+/**
+ * The tools that the prompt declares, each with all that templates look for; null: none. Throws for
+ * tools that cannot be called.
+ */
+export function declaredTools({ tools, tool_choice }: Asked): Declared[] | null {
   if (tool_choice === "none" || !tools?.length) return null;
-  for (const [at, { function: { name, parameters } }] of tools.entries()) {
-    const { type = "object" } = parameters ?? {};
-    if (type === "object") continue;
-    throw new BullionError(
-      "invalid_function_parameters",
-      `Cannot declare ${name} as its parameters are of type ${JSON.stringify(type)}: ` +
-        'a function takes an object, {"type": "object", "properties": …}',
-      { param: `tools[${at}].function.parameters` },
-    );
-  }
-  return tools;
+  return tools.map(({ type, function: { name, description = "", parameters } }, at) => {
+    const schema = schemaOf(parameters);
+    if (schema.type !== "object") {
+      throw new BullionError(
+        "invalid_function_parameters",
+        `Cannot declare ${name} as its parameters are of type ${JSON.stringify(schema.type)}: ` +
+          'a function takes an object, {"type": "object", "properties": …}',
+        { param: `tools[${at}].function.parameters` },
+      );
+    }
+    return { type, function: { name, description, parameters: schema } };
+  });
 }
 
 /** What `tool_choice` makes the answer be; null: the model decides. Throws for a choice of nothing. */
