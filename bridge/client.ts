@@ -1,10 +1,10 @@
 /**
  * A Python process with a role: opened, submitted to, and drained by one pump.
  *
- * The pump asks for events as long as somebody listens and gives each event to the listener of its id.
- * An empty hand costs the engine's thread a turn, so the pump learns how long a step takes and asks when
- * the next one should be over; after empty hands it asks less often. When the process dies or
- * answers wrongly, every listener gets one `failed` event and the client is over.
+ * Python rings when it has events; the pump then asks for them, as long as somebody listens, and gives
+ * each to the listener of its id. It asks now and then without a ring, so that a process that hangs is
+ * found out. When the process dies or answers wrongly, every listener gets one `failed` event and the
+ * client is over.
  */
 import { z } from "zod";
 import { asBullionError, BullionError } from "../contract/errors.ts";
@@ -17,11 +17,6 @@ import {
 } from "../contract/worker.ts";
 import { type ProcessSettings, PythonProcess } from "./process.ts";
 
-export interface PumpPace {
-  busyMs: number; // shortest pause between two drains
-  idleMs: number; // longest pause after a drain that brought nothing
-}
-
 export type Listener = (event: WorkerEvent) => void;
 
 const READY = "";
@@ -29,27 +24,26 @@ const MODULE = "bullion.worker";
 
 export class WorkerClient {
   readonly #process: PythonProcess;
-  readonly #pace: PumpPace;
-  readonly #startTimeoutMs: number;
+  readonly #settings: ProcessSettings;
   readonly #listeners = new Map<string, Listener>();
   readonly #ended = Promise.withResolvers<BullionError>();
   #over: BullionError | null = null;
   #pumping = false;
+  #rung = false;
   #wake: (() => void) | null = null;
 
-  private constructor(process: PythonProcess, pace: PumpPace, startTimeoutMs: number) {
+  private constructor(process: PythonProcess, settings: ProcessSettings) {
     this.#process = process;
-    this.#pace = pace;
-    this.#startTimeoutMs = startTimeoutMs;
+    this.#settings = settings;
+    process.onBell(() => {
+      this.#rung = true;
+      this.#wake?.();
+    });
     process.died.then(() => this.#end(process.deathOf("working")));
   }
 
   /** Starts a process and opens it in its role. Resolves before its libraries are loaded. */
-  static async open(
-    opening: Opening,
-    settings: ProcessSettings,
-    pace: PumpPace,
-  ): Promise<WorkerClient> {
+  static async open(opening: Opening, settings: ProcessSettings): Promise<WorkerClient> {
     const process = await PythonProcess.start(MODULE, settings);
     try {
       await process.call("open", z.unknown(), opening);
@@ -57,7 +51,7 @@ export class WorkerClient {
       process.kill();
       throw error;
     }
-    return new WorkerClient(process, pace, settings.startTimeoutMs);
+    return new WorkerClient(process, settings);
   }
 
   get pid(): number | undefined {
@@ -82,7 +76,11 @@ export class WorkerClient {
       else return;
       this.#listeners.delete(READY);
     });
-    return this.#process.within(promise, this.#startTimeoutMs, "the start of its libraries");
+    return this.#process.within(
+      promise,
+      this.#settings.startTimeoutMs,
+      "the start of its libraries",
+    );
   }
 
   /** Submits work; its events go to `listener` until one of them is the last. */
@@ -117,21 +115,18 @@ export class WorkerClient {
       return;
     }
     this.#listeners.set(id, listener);
-    this.#wake?.();
     if (!this.#pumping) this.#pump();
   }
 
   async #pump(): Promise<void> {
     this.#pumping = true;
-    const pace = new Pace(this.#pace);
     try {
-      while (this.#listeners.size > 0 && !this.#over) {
+      while (this.#listeners.size > 0) {
+        await this.#ring();
+        if (this.#over) return;
+        this.#rung = false;
         const { events } = await this.#process.call("drain", Drained);
         events.forEach((event) => this.#deliver(event));
-        const pause = pace.after(events.length > 0);
-        const listened = this.#listeners.size;
-        if (listened > 0) await this.#sleep(pause);
-        if (this.#listeners.size > listened) pace.begin();
       }
     } catch (error) {
       this.#end(asBullionError(error));
@@ -141,16 +136,15 @@ export class WorkerClient {
     }
   }
 
-  /** Sleeps; a new listener cuts it short. */
-  #sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#wake?.(), ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        this.#wake = null;
-        resolve();
-      };
-    });
+  /** Resolves when there are events, when it is time to look anyway, or when all is over. */
+  async #ring(): Promise<void> {
+    if (this.#rung || this.#over) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, this.#settings.heartbeatMs);
+    this.#wake = resolve;
+    await promise;
+    clearTimeout(timer);
+    this.#wake = null;
   }
 
   #deliver(event: WorkerEvent): void {
@@ -167,41 +161,6 @@ export class WorkerClient {
     for (const [id, listener] of listeners) listener({ type: "failed", id, error: error.detail });
     this.#ended.resolve(error);
     this.#wake?.();
-  }
-}
-
-/**
- * How long to wait between two drains. After events: a little less than it took until the last ones
- * came. A first look that finds events says that the guess was long, an empty one that it was short.
- */
-export class Pace {
-  readonly #bounds: PumpPace;
-  #step: number;
-  #pause: number;
-  #empty = 0;
-
-  constructor(bounds: PumpPace) {
-    this.#bounds = bounds;
-    this.#step = this.#pause = bounds.busyMs;
-  }
-
-  /** New work: its first event is wanted at once. */
-  begin(): void {
-    this.#step = this.#pause = this.#bounds.busyMs;
-    this.#empty = 0;
-  }
-
-  /** The pause, in milliseconds, after a drain that brought events or did not. */
-  after(found: boolean): number {
-    const { busyMs, idleMs } = this.#bounds;
-    if (!found) {
-      this.#pause = this.#empty++ === 0 ? busyMs : Math.min(idleMs, this.#pause * 1.5);
-      return this.#pause;
-    }
-    const change = this.#empty === 0 ? -busyMs / 4 : this.#empty === 1 ? 0 : busyMs / 2;
-    this.#step = Math.min(4 * idleMs, Math.max(busyMs, this.#step + change));
-    this.#empty = 0;
-    return this.#pause = this.#step;
   }
 }
 

@@ -15,7 +15,7 @@ import type {
 } from "../contract/worker.ts";
 import { newId } from "../contract/ids.ts";
 import { Channel } from "./channel.ts";
-import { isLast, type PumpPace, WorkerClient } from "./client.ts";
+import { isLast, WorkerClient } from "./client.ts";
 import type { EngineDoor, EngineStatus, Generated } from "./doors.ts";
 import type { ProcessSettings } from "./process.ts";
 
@@ -28,7 +28,6 @@ type EngineOpening = Extract<Opening, { role: "engine" }>;
 export class Engine implements EngineDoor {
   readonly #settings: ProcessSettings;
   readonly #opening: EngineOpening;
-  readonly #pace: PumpPace;
   readonly #loaded = new Map<string, ServedModel>();
   #starting: Promise<WorkerClient> | null = null;
   #client: WorkerClient | null = null;
@@ -37,14 +36,9 @@ export class Engine implements EngineDoor {
   #restarts = 0;
   #quickDeaths = 0;
 
-  constructor(
-    settings: ProcessSettings,
-    opening: EngineOpening,
-    pace: PumpPace = { busyMs: 1, idleMs: 5 },
-  ) {
+  constructor(settings: ProcessSettings, opening: EngineOpening) {
     this.#settings = settings;
     this.#opening = opening;
-    this.#pace = pace;
   }
 
   async load(model: ServedModel): Promise<Record<string, unknown>> {
@@ -136,7 +130,7 @@ export class Engine implements EngineDoor {
 
   async #start(): Promise<WorkerClient> {
     try {
-      const client = await WorkerClient.open(this.#opening, this.#settings, this.#pace);
+      const client = await WorkerClient.open(this.#opening, this.#settings);
       await client.ready();
       for (const model of this.#loaded.values()) {
         await this.#ask(client, { type: "load", id: newId("request"), model });

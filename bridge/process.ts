@@ -16,6 +16,7 @@ export interface ProcessSettings {
   env: Record<string, string>;
   callTimeoutMs: number; // one answer
   startTimeoutMs: number; // from spawning to libraries loaded
+  heartbeatMs: number; // longest time between two questions to a process that is at work
   /** A line of the child's output, for the log. */
   log(line: string): void;
 }
@@ -29,6 +30,8 @@ export interface Exit {
   lastWords: string | null;
 }
 
+/** The place in `stdio` of a pipe that carries no words: a byte means that there are events. */
+const BELL = 4;
 const TAIL_LINES = 40;
 const LAST_WORDS_MS = 300;
 const FRESH_MS = 1000;
@@ -81,7 +84,7 @@ export class PythonProcess {
     let child: ChildProcess;
     try {
       child = spawn(settings.python, [INTERFACE_SCRIPT], {
-        stdio: ["ignore", "pipe", "pipe", "ipc"],
+        stdio: ["ignore", "pipe", "pipe", "ipc", "pipe"],
         env: {
           ...settings.env,
           PYTHONPATH: settings.packagePath,
@@ -89,6 +92,7 @@ export class PythonProcess {
           PYTHONIOENCODING: "utf-8",
           PYTHONWARNINGS: "ignore::FutureWarning",
           BULLION_PARENT_PID: String(Deno.pid),
+          BULLION_BELL_FD: String(BELL),
         },
       });
     } catch (cause) {
@@ -117,6 +121,13 @@ export class PythonProcess {
   /** Resolves when the process has ended, for whatever reason. */
   get died(): Promise<Exit> {
     return this.#died;
+  }
+
+  /** Has `answer` called whenever Python has left events, those of the time before included. */
+  onBell(answer: () => void): void {
+    const bell = this.#child.stdio[BELL];
+    bell?.on("data", answer);
+    bell?.on("error", () => {}); // it ends with the process, which is told otherwise
   }
 
   /** Calls a function of the facade with one JSON value; returns its `ok`, checked by `schema`. */

@@ -8,19 +8,17 @@
 import { asBullionError } from "../contract/errors.ts";
 import type { WorkerEvent } from "../contract/worker.ts";
 import { Channel } from "./channel.ts";
-import { isLast, type PumpPace, WorkerClient } from "./client.ts";
+import { isLast, WorkerClient } from "./client.ts";
 import type { RunningWork, TrainerDoor, TrainerWork } from "./doors.ts";
 import type { ProcessSettings } from "./process.ts";
 
 export interface TrainerSettings {
-  pace?: PumpPace;
   threads?: number | null;
   keepSpare?: boolean;
 }
 
 export class Trainer implements TrainerDoor {
   readonly #settings: ProcessSettings;
-  readonly #pace: PumpPace;
   readonly #threads: number | null;
   readonly #keepSpare: boolean;
   #spare: Promise<WorkerClient> | null = null;
@@ -28,10 +26,9 @@ export class Trainer implements TrainerDoor {
 
   constructor(
     settings: ProcessSettings,
-    { pace = { busyMs: 20, idleMs: 100 }, threads = null, keepSpare = false }: TrainerSettings = {},
+    { threads = null, keepSpare = false }: TrainerSettings = {},
   ) {
     this.#settings = settings;
-    this.#pace = pace;
     this.#threads = threads;
     this.#keepSpare = keepSpare;
     this.#refill();
@@ -97,7 +94,7 @@ export class Trainer implements TrainerDoor {
 
   async #open(): Promise<WorkerClient> {
     const opening = { role: "trainer" as const, threads: this.#threads };
-    const client = await WorkerClient.open(opening, this.#settings, this.#pace);
+    const client = await WorkerClient.open(opening, this.#settings);
     try {
       await client.ready();
       return client;

@@ -1,5 +1,4 @@
 /** What commands share of configuration: the options, and settings as core and bridge want them. */
-import type { PumpPace } from "../bridge/client.ts";
 import type { ProcessSettings } from "../bridge/process.ts";
 import { BullionError } from "../contract/errors.ts";
 import { loadServerConfig, type ServerConfig } from "../core/config/server.ts";
@@ -48,13 +47,13 @@ export async function readRecipeFile(given: Given): Promise<string> {
   }
 }
 
+/** For callers without a configuration. */
+const BRIDGE = { call_timeout_ms: 30_000, start_timeout_ms: 180_000, heartbeat_ms: 1_000 };
+
 export function processSettings(
   python: string,
   log: (line: string) => void,
-  bridge: { call_timeout_ms: number; start_timeout_ms: number } = {
-    call_timeout_ms: 30_000,
-    start_timeout_ms: 180_000,
-  },
+  bridge: ServerConfig["bridge"] = BRIDGE,
 ): ProcessSettings {
   return {
     python,
@@ -62,16 +61,8 @@ export function processSettings(
     env: Deno.env.toObject(),
     callTimeoutMs: bridge.call_timeout_ms,
     startTimeoutMs: bridge.start_timeout_ms,
+    heartbeatMs: bridge.heartbeat_ms,
     log,
-  };
-}
-
-/** The engine is asked often while it works, a trainer now and then. */
-export function paces(config: ServerConfig): { engine: PumpPace; trainer: PumpPace } {
-  const { engine_poll_ms, trainer_poll_ms } = config.bridge;
-  return {
-    engine: { busyMs: Math.min(1, engine_poll_ms), idleMs: engine_poll_ms },
-    trainer: { busyMs: Math.min(20, trainer_poll_ms), idleMs: trainer_poll_ms },
   };
 }
 

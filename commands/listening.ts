@@ -6,7 +6,7 @@ import type { ServerConfig } from "../core/config/server.ts";
 import { openService } from "../core/service.ts";
 import type { Service } from "../core/service.ts";
 import { buildApp } from "../routes/app.ts";
-import { paces, processSettings } from "./configuration.ts";
+import { processSettings } from "./configuration.ts";
 
 export interface Listening {
   service: Service;
@@ -21,7 +21,6 @@ export function openHere(
   { spare = false } = {}, // start the next job's interpreter beforehand
 ): Promise<Service> {
   const settings = processSettings(python, logger(config.log_level, "info"), config.bridge);
-  const pace = paces(config);
   const { threads, kv_memory_gb, max_running, max_waiting, prefill_tokens, cuda_graphs } =
     config.engine;
   const opening = {
@@ -35,11 +34,10 @@ export function openHere(
   };
   return openService(config, {
     trainer: new Trainer(settings, {
-      pace: pace.trainer,
       threads: config.jobs.threads,
       keepSpare: config.jobs.keep_spare && spare,
     }),
-    engine: new Engine(settings, opening, pace.engine),
+    engine: new Engine(settings, opening),
   });
 }
 

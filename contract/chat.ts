@@ -5,6 +5,7 @@
  * in a self-hosted service are accepted by name; any other unknown field is refused.
  */
 import { z } from "zod";
+import { Tool, ToolCall, ToolCallDelta, ToolChoice, ToolFormat } from "./tools.ts";
 
 /** Text that can be written as UTF-8; a JSON string may hold half of a surrogate pair. */
 const Text = z.string().refine(
@@ -14,12 +15,6 @@ const Text = z.string().refine(
 const TextPart = z.strictObject({ type: z.literal("text"), text: Text });
 const Content = z.union([Text, z.array(TextPart)]);
 
-const ToolCall = z.object({
-  id: z.string(),
-  type: z.literal("function"),
-  function: z.object({ name: z.string(), arguments: z.string() }),
-});
-
 export const ChatMessage = z.discriminatedUnion("role", [
   z.strictObject({ role: z.literal("developer"), content: Content, name: z.string().optional() }),
   z.strictObject({ role: z.literal("system"), content: Content, name: z.string().optional() }),
@@ -28,21 +23,11 @@ export const ChatMessage = z.discriminatedUnion("role", [
     role: z.literal("assistant"),
     content: Content.nullable().optional(),
     name: z.string().optional(),
-    tool_calls: z.array(ToolCall).optional(),
+    tool_calls: z.array(ToolCall).nullish(),
   }),
   z.strictObject({ role: z.literal("tool"), content: Content, tool_call_id: z.string() }),
 ]);
 export type ChatMessage = z.infer<typeof ChatMessage>;
-
-const Tool = z.object({
-  type: z.literal("function"),
-  function: z.object({
-    name: z.string(),
-    description: z.string().optional(),
-    parameters: z.record(z.string(), z.unknown()).optional(),
-    strict: z.boolean().nullable().optional(),
-  }),
-});
 
 const Format = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("text") }),
@@ -86,16 +71,13 @@ export const ChatRequest = z.strictObject({
   top_logprobs: z.int().min(0).max(20).nullish(),
   max_completion_tokens: z.int().min(1).nullish(),
   tools: z.array(Tool).nullish(),
-  tool_choice: z.union([
-    z.enum(["none", "auto", "required"]),
-    z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) }),
-  ]).nullish(),
+  tool_choice: ToolChoice.nullish(),
+  parallel_tool_calls: z.boolean().nullish(), // false: one call at most
   response_format: Format.nullish(),
   // Accepted, change nothing:
   metadata: z.record(z.string(), z.string()).nullish(),
   modalities: z.array(z.literal("text")).nullish(),
   prediction: z.null().optional(),
-  parallel_tool_calls: z.boolean().nullish(),
   prompt_cache_key: z.string().nullish(),
   reasoning_effort: z.string().nullish(),
   safety_identifier: z.string().nullish(),
@@ -156,8 +138,9 @@ export const ChatCompletion = z.object({
     index: z.int(),
     message: z.object({
       role: z.literal("assistant"),
-      content: z.string().nullable(),
+      content: z.string().nullable(), // null: it calls functions and says nothing else
       refusal: z.null(),
+      tool_calls: z.array(ToolCall).optional(),
     }),
     logprobs: ChatLogprobs,
     finish_reason: WireFinishReason,
@@ -173,7 +156,11 @@ export const ChatCompletionChunk = z.object({
   model: z.string(),
   choices: z.array(z.object({
     index: z.int(),
-    delta: z.object({ role: z.literal("assistant").optional(), content: z.string().optional() }),
+    delta: z.object({
+      role: z.literal("assistant").optional(),
+      content: z.string().nullable().optional(),
+      tool_calls: z.array(ToolCallDelta).optional(),
+    }),
     logprobs: ChatLogprobs.optional(),
     finish_reason: WireFinishReason.nullable(),
   })),
@@ -221,6 +208,7 @@ export const TokenizerInfo = z.object({
   unk_token: z.string().nullable(),
   add_bos_token: z.boolean(),
   chat_template: z.string().nullable(),
+  tool_format: ToolFormat.nullable(),
   model_max_length: z.int(),
   vocab_size: z.int(),
 });

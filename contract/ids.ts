@@ -10,6 +10,7 @@ const PREFIXES = {
   checkpoint: "ftckpt_",
   chat: "chatcmpl-",
   completion: "cmpl-",
+  call: "call_",
   request: "req-",
 } as const;
 

@@ -38,7 +38,7 @@ export const Message = z.strictObject({
   role: z.enum(["system", "user", "assistant", "tool"]),
   content: z.string(),
   name: z.string().nullable().default(null),
-  tool_calls: z.array(z.record(z.string(), z.unknown())).nullable().default(null),
+  tool_calls: z.array(z.record(z.string(), z.unknown())).nullable().default(null), // arguments: objects
   tool_call_id: z.string().nullable().default(null),
 });
 export type Message = z.infer<typeof Message>;
@@ -74,6 +74,14 @@ export const ResponseFormat = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("text") }),
   z.strictObject({ type: z.literal("json_object") }),
   z.strictObject({ type: z.literal("json_schema"), schema: z.record(z.string(), z.unknown()) }),
+  z.strictObject({
+    type: z.literal("tool_calls"), // nothing but calls, in the words of the model's chat template
+    functions: z.array(z.strictObject({
+      name: z.string(),
+      parameters: z.record(z.string(), z.unknown()), // a JSON schema of an object
+    })).min(1),
+    several: z.boolean(), // one call or more; false: exactly one
+  }),
 ]);
 
 export const GenerateSpec = z.strictObject({

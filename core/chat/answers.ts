@@ -4,14 +4,15 @@
 import type { Delta } from "../../bridge/doors.ts";
 import type {
   ChatCompletion,
-  ChatCompletionChunk,
   ChatLogprobs,
   Completion,
   CompletionUsage,
   TextLogprobs,
   WireFinishReason,
 } from "../../contract/chat.ts";
+import { newId } from "../../contract/ids.ts";
 import type { TokenLogprob, Usage } from "../../contract/worker.ts";
+import { type CallReading, readCalls } from "./calls.ts";
 
 /** What every object of one answer carries. */
 export interface Header {
@@ -38,38 +39,43 @@ export function collect(choices: Map<number, Choice>, delta: Delta): void {
   choices.set(index, choice);
 }
 
-export function chatCompletion(header: Header, choices: Choice[], usage: Usage): ChatCompletion {
+/** `reading`: how calls of functions are read from the texts; null: they are text. */
+export function chatCompletion(
+  header: Header,
+  choices: Choice[],
+  usage: Usage,
+  reading: CallReading | null,
+): ChatCompletion {
   return {
     ...header,
     object: "chat.completion",
-    choices: choices.map(({ index, text, tokens, finish_reason }) => ({
-      index,
-      message: { role: "assistant", content: text, refusal: null },
-      logprobs: chatLogprobs(tokens),
-      finish_reason,
+    choices: choices.map((choice) => ({
+      index: choice.index,
+      logprobs: chatLogprobs(choice.tokens),
+      ...messageOf(choice, reading),
     })),
     usage: usageOf(usage),
   };
 }
 
-type ChunkChoice = ChatCompletionChunk["choices"][number];
-
-export function chatChunk(header: Header, choice: ChunkChoice): ChatCompletionChunk {
-  return { ...header, object: "chat.completion.chunk", choices: [choice] };
-}
-
-/** The chunk that opens a choice. */
-export function openingOf(index: number): ChunkChoice {
-  return { index, delta: { role: "assistant", content: "" }, finish_reason: null };
-}
-
-export function chunkOf(delta: Delta): ChunkChoice {
+function messageOf(
+  { text, finish_reason }: Choice,
+  reading: CallReading | null,
+): Pick<ChatCompletion["choices"][number], "message" | "finish_reason"> {
+  const plain = { role: "assistant", content: text, refusal: null } as const;
+  const { content, calls } = reading ? readCalls(text, reading) : { content: text, calls: [] };
+  if (calls.length === 0) return { message: plain, finish_reason };
+  const type = "function" as const;
+  const tool_calls = calls.map((call) => ({ id: newId("call"), type, function: call }));
   return {
-    index: delta.index,
-    delta: delta.text === "" ? {} : { content: delta.text },
-    ...(delta.tokens ? { logprobs: chatLogprobs(delta.tokens) } : {}),
-    finish_reason: finishReason(delta),
+    message: { ...plain, content, tool_calls },
+    finish_reason: afterCalls(finish_reason),
   };
+}
+
+/** An answer that was cut off does not become whole by the calls in it. */
+export function afterCalls<R extends WireFinishReason | null>(reason: R): R | "tool_calls" {
+  return reason === "stop" ? "tool_calls" : reason;
 }
 
 export function completion(header: Header, choices: Choice[], usage: Usage): Completion {
@@ -111,11 +117,11 @@ export function usageOf(usage: Usage): CompletionUsage {
 }
 
 /** A cancelled answer has no reader who could ask why; to OpenAI's clients it stopped. */
-function finishReason({ finish_reason }: Delta): WireFinishReason | null {
+export function finishReason({ finish_reason }: Delta): WireFinishReason | null {
   return finish_reason === "cancelled" ? "stop" : finish_reason;
 }
 
-function chatLogprobs(tokens: TokenLogprob[] | null): ChatLogprobs {
+export function chatLogprobs(tokens: TokenLogprob[] | null): ChatLogprobs {
   if (tokens === null) return null;
   const entry = ({ text, logprob, bytes }: { text: string; logprob: number; bytes: number[] }) => ({
     token: text,

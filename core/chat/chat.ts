@@ -2,7 +2,7 @@
  * Chat and text completions: a model's name and a request in, an answer or a stream of it out.
  *
  * Resolves the name, leases the model, lets the engine generate. How requests are read is in
- * requests.ts, how answers look in answers.ts.
+ * requests.ts, how answers look in answers.ts and chunks.ts.
  */
 import type { EngineDoor } from "../../bridge/doors.ts";
 import type {
@@ -23,20 +23,20 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { Origin, Resolver } from "../models/resolve.ts";
 import type { Chat, Stream } from "../rooms.ts";
 import {
-  chatChunk,
   chatCompletion,
   type Choice,
-  chunkOf,
   collect,
   completion,
   type Header,
-  openingOf,
   textChunk,
   usageOf,
 } from "./answers.ts";
+import type { CallReading } from "./calls.ts";
+import { ChoiceStream } from "./chunks.ts";
 import { Generation } from "./generation.ts";
 import { chatSpec, textSpecs } from "./requests.ts";
 import type { Lease, Residents } from "./residents.ts";
+import { callReading } from "./tools.ts";
 
 /** How often a request loads its model anew when it is gone at the moment of asking. */
 const MOST_LOADS = 3;
@@ -78,27 +78,27 @@ export class ChatRoom implements Chat {
   }
 
   async complete(request: ChatRequest, signal: AbortSignal): Promise<ChatCompletion> {
-    const generation = await this.#begin(request.model, signal, (m) => [chatSpec(request, m)]);
+    const { generation, reading } = await this.#chat(request, signal);
     const choices = await this.#whole(generation, signal);
-    return chatCompletion(header("chat", request.model), choices, generation.usage);
+    return chatCompletion(header("chat", request.model), choices, generation.usage, reading);
   }
 
   async stream(
     request: ChatRequest,
     signal: AbortSignal,
   ): Promise<Stream<ChatCompletionChunk>> {
-    const generation = await this.#begin(request.model, signal, (m) => [chatSpec(request, m)]);
-    return chatChunks(generation, request);
+    const { generation, reading } = await this.#chat(request, signal);
+    return chatChunks(generation, request, reading);
   }
 
   async completeText(request: CompletionRequest, signal: AbortSignal): Promise<Completion> {
-    const generation = await this.#begin(request.model, signal, (m) => textSpecs(request, m));
+    const generation = await this.#texts(request, signal);
     const choices = await this.#whole(generation, signal);
     return completion(header("completion", request.model), choices, generation.usage);
   }
 
   async streamText(request: CompletionRequest, signal: AbortSignal): Promise<Stream<Completion>> {
-    const generation = await this.#begin(request.model, signal, (m) => textSpecs(request, m));
+    const generation = await this.#texts(request, signal);
     return textChunks(generation, request);
   }
 
@@ -121,21 +121,32 @@ export class ChatRoom implements Chat {
 
   async tokenizerInfo(model: string | undefined): Promise<TokenizerInfo> {
     using lease = await this.#lease(this.#modelOr(model), never());
-    return lease.facts.tokenizer as TokenizerInfo;
+    return infoOf(lease)!;
   }
 
-  #begin(
-    model: string,
+  /** A chat's generation, and how calls of functions are read from its texts. */
+  #chat(
+    request: ChatRequest,
     signal: AbortSignal,
-    specs: (engineName: string) => GenerateSpec[],
-  ): Promise<Generation> {
-    const { engine, metrics } = this.#parts;
-    const meter = metrics.generation();
+  ): Promise<{ generation: Generation; reading: CallReading | null }> {
+    return this.#withModel(request.model, signal, async (lease) => {
+      const reading = callReading(request, infoOf(lease)?.tool_format ?? null);
+      const spec = chatSpec(request, lease.name);
+      return { generation: await this.#begin(lease, [spec], signal), reading };
+    });
+  }
+
+  #texts(request: CompletionRequest, signal: AbortSignal): Promise<Generation> {
     return this.#withModel(
-      model,
+      request.model,
       signal,
-      (lease) => Generation.begin({ engine, lease, meter }, specs(lease.name), signal),
+      (lease) => this.#begin(lease, textSpecs(request, lease.name), signal),
     );
+  }
+
+  #begin(lease: Lease, specs: GenerateSpec[], signal: AbortSignal): Promise<Generation> {
+    const { engine, metrics } = this.#parts;
+    return Generation.begin({ engine, lease, meter: metrics.generation() }, specs, signal);
   }
 
   /** Does `use` with the model, which ends the lease unless it fails. */
@@ -193,21 +204,19 @@ export class ChatRoom implements Chat {
 async function* chatChunks(
   generation: Generation,
   request: ChatRequest,
+  reading: CallReading | null,
 ): AsyncGenerator<ChatCompletionChunk, void> {
-  const shared = header("chat", request.model);
+  const shared = { ...header("chat", request.model), object: "chat.completion.chunk" } as const;
   const countsUsage = request.stream_options?.include_usage ?? false;
   const usage = countsUsage ? { usage: null } : {};
-  const opened = new Set<number>();
+  const streams = new Map<number, ChoiceStream>();
   for await (const delta of generation) {
-    if (!opened.has(delta.index)) {
-      opened.add(delta.index);
-      yield { ...chatChunk(shared, openingOf(delta.index)), ...usage };
-    }
-    yield { ...chatChunk(shared, chunkOf(delta)), ...usage };
+    const { index } = delta;
+    const stream = streams.get(index) ?? new ChoiceStream(index, reading);
+    streams.set(index, stream);
+    for (const choice of stream.chunks(delta)) yield { ...shared, choices: [choice], ...usage };
   }
-  if (!countsUsage) return;
-  const object = "chat.completion.chunk";
-  yield { ...shared, object, choices: [], usage: usageOf(generation.usage) };
+  if (countsUsage) yield { ...shared, choices: [], usage: usageOf(generation.usage) };
 }
 
 async function* textChunks(
@@ -226,6 +235,11 @@ async function* textChunks(
   if (!countsUsage) return;
   const object = "text_completion";
   yield { ...shared, object, choices: [], usage: usageOf(generation.usage) };
+}
+
+/** What the engine says of the model's tokenizer when it loads it. */
+function infoOf({ facts }: Lease): TokenizerInfo | undefined {
+  return facts.tokenizer as TokenizerInfo | undefined;
 }
 
 function never(): AbortSignal {

@@ -3,7 +3,9 @@
  */
 import type { ChatMessage, ChatRequest, CompletionRequest } from "../../contract/chat.ts";
 import { BullionError } from "../../contract/errors.ts";
+import type { ToolCall } from "../../contract/tools.ts";
 import type { GenerateSpec, Message, Prompt, Sampling } from "../../contract/worker.ts";
+import { declaredTools, forcedCalls } from "./tools.ts";
 
 type Shared = Pick<
   ChatRequest,
@@ -22,19 +24,18 @@ type Shared = Pick<
 
 /** `model` is the engine's name of it. Throws for what is well-formed and not possible here. */
 export function chatSpec(request: ChatRequest, model: string): GenerateSpec {
-  const choice = request.tool_choice ?? "auto";
-  if (choice !== "auto" && choice !== "none") {
-    throw unsupported("tool_choice", 'a call cannot be forced: use "auto" or "none"');
-  }
-  const tools = choice === "none" || !request.tools?.length ? null : request.tools;
   return {
     model,
-    prompt: { kind: "chat", messages: request.messages.map(messageOf), tools },
+    prompt: {
+      kind: "chat",
+      messages: request.messages.map(messageOf),
+      tools: declaredTools(request),
+    },
     n: request.n ?? 1,
     sampling: samplingOf(request, request.max_completion_tokens ?? request.max_tokens ?? null),
     logprobs: request.logprobs ? request.top_logprobs ?? 0 : null,
     echo: false,
-    format: formatOf(request.response_format),
+    format: forcedCalls(request) ?? formatOf(request.response_format),
   };
 }
 
@@ -66,15 +67,39 @@ function promptsOf(prompt: CompletionRequest["prompt"]): Prompt[] {
   return prompt.map((part) => typeof part === "string" ? text(part) : ids(part as number[]));
 }
 
-function messageOf(message: ChatMessage): Message {
-  const role = message.role === "developer" ? "system" : message.role;
+function messageOf(message: ChatMessage, at: number, all: ChatMessage[]): Message {
+  const calls = message.role === "assistant" ? message.tool_calls ?? [] : [];
   return {
-    role,
+    role: message.role === "developer" ? "system" : message.role,
     content: contentOf(message.content),
-    name: "name" in message ? message.name ?? null : null,
-    tool_calls: message.role === "assistant" ? message.tool_calls ?? null : null,
+    name: message.role === "tool" ? calledBy(message.tool_call_id, all) : message.name ?? null,
+    tool_calls: calls.length > 0 ? calls.map((call, number) => callOf(call, at, number)) : null,
     tool_call_id: message.role === "tool" ? message.tool_call_id : null,
   };
+}
+
+/** The function whose answer a tool's message is: some templates write its name. */
+function calledBy(id: string, messages: ChatMessage[]): string | null {
+  const calls = messages.flatMap((m) => m.role === "assistant" ? m.tool_calls ?? [] : []);
+  return calls.findLast((call) => call.id === id)?.function.name ?? null;
+}
+
+/** Templates write arguments as the object that they are. */
+function callOf(call: ToolCall, message: number, number: number): Record<string, unknown> {
+  const { name, arguments: text } = call.function;
+  return { ...call, function: { name, arguments: parsed() } };
+
+  function parsed(): unknown {
+    try {
+      const value = JSON.parse(text || "{}");
+      if (value !== null && typeof value === "object" && !Array.isArray(value)) return value;
+    } catch { /* refused below */ }
+    throw new BullionError(
+      "invalid_tool_call",
+      `Cannot read the arguments of ${name}: ${text.slice(0, 80)} is no JSON object`,
+      { param: `messages[${message}].tool_calls[${number}].function.arguments` },
+    );
+  }
 }
 
 function contentOf(content: ChatMessage["content"]): string {

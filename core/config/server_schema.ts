@@ -39,8 +39,7 @@ const Jobs = z.strictObject({
 const Bridge = z.strictObject({
   start_timeout_ms: z.int().positive().default(180_000), // a Python process, its imports included
   call_timeout_ms: z.int().positive().default(30_000), // one answer of it
-  engine_poll_ms: z.int().positive().default(5), // between two looks for tokens
-  trainer_poll_ms: z.int().positive().default(100), // between two looks for progress
+  heartbeat_ms: z.int().positive().default(1_000), // between two looks whether it still answers
 });
 
 export const ServerSettings = z.strictObject({

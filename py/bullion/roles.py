@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from bullion.bell import Bell
 from bullion.contract.errors import Refusal, detail_of
 from bullion.contract.worker import (
     Cancellation,
@@ -37,7 +38,8 @@ SPARE_AFTER_S = 0.3
 class Role(ABC):
     """What both roles share: an inbox, an outbox, and a thread that a fault never ends silently."""
 
-    def __init__(self) -> None:
+    def __init__(self, bell: Bell) -> None:
+        self._bell = bell
         self._outbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="work", daemon=True)
 
@@ -47,6 +49,7 @@ class Role(ABC):
     def drain(self) -> list[Event]:
         """All events since the last call. Any thread."""
         events = []
+        self._bell.answer()
         while True:
             try:
                 events.append(self._outbox.get_nowait())
@@ -66,10 +69,17 @@ class Role(ABC):
     def _work(self) -> None:
         """Runs on the role's thread until the process ends."""
 
+    def _leave(self, *events: Event) -> None:
+        """Puts events where they are drained from."""
+        for event in events:
+            self._outbox.put(event)
+        if events:
+            self._bell.ring()
+
     def _fail(self, id: str, raised: BaseException) -> None:
         if not isinstance(raised, Refusal):
             traceback.print_exception(raised, file=sys.stderr)
-        self._outbox.put(FailedEvent(id, detail_of(raised)))
+        self._leave(FailedEvent(id, detail_of(raised)))
 
     def _run(self) -> None:
         try:
@@ -90,8 +100,8 @@ class Role(ABC):
 class TrainerRole(Role):
     """Runs submitted work one after the other: training, export, encoding, probing."""
 
-    def __init__(self, opening: TrainerOpening) -> None:
-        super().__init__()
+    def __init__(self, opening: TrainerOpening, bell: Bell) -> None:
+        super().__init__(bell)
         self._threads = opening.threads
         self._inbox: queue.SimpleQueue[Submission] = queue.SimpleQueue()
         self._asked: dict[str, Literal["cancel", "pause"]] = {}
@@ -112,13 +122,13 @@ class TrainerRole(Role):
         from bullion.machine import describe, use_threads
 
         use_threads(self._threads)
-        self._outbox.put(ReadyEvent(describe(open_device=False)))
+        self._leave(ReadyEvent(describe(open_device=False)))
         while True:
             work = self._next()
             self._running = work.id
             try:
                 for event in self._events(work):
-                    self._outbox.put(event)
+                    self._leave(event)
             except BaseException as raised:
                 self._fail(work.id, raised)
             self._running = None
@@ -157,8 +167,8 @@ class TrainerRole(Role):
 class EngineRole(Role):
     """Runs the serving engine: takes what has come in, then one step, for as long as it lives."""
 
-    def __init__(self, opening: EngineOpening) -> None:
-        super().__init__()
+    def __init__(self, opening: EngineOpening, bell: Bell) -> None:
+        super().__init__(bell)
         self._opening = opening
         self._inbox: queue.SimpleQueue[Submission | Cancellation] = queue.SimpleQueue()
         self._engine: Any = None
@@ -181,11 +191,10 @@ class EngineRole(Role):
 
         use_threads(self._opening.threads)
         engine = self._engine = Engine(self._opening)
-        self._outbox.put(ReadyEvent(describe(open_device=True)))
+        self._leave(ReadyEvent(describe(open_device=True)))
         while True:
             self._take_in(engine)
-            for event in engine.step():
-                self._outbox.put(event)
+            self._leave(*engine.step())
 
     def _take_in(self, engine: Any) -> None:
         """Hands over what has come in; with nothing to step on, sleeps until something comes."""
@@ -205,7 +214,7 @@ class EngineRole(Role):
                 self._fail(work.id, raised)
 
 
-def role_for(opening: Opening) -> Role:
+def role_for(opening: Opening, bell: Bell) -> Role:
     if isinstance(opening, EngineOpening):
-        return EngineRole(opening)
-    return TrainerRole(opening)
+        return EngineRole(opening, bell)
+    return TrainerRole(opening, bell)

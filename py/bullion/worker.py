@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from bullion.bell import Bell
 from bullion.contract.decode import decode, encode
 from bullion.contract.errors import Refusal, detail_of
 from bullion.contract.wire import drained
@@ -35,7 +36,7 @@ def open(text: str) -> str:
         opening: Opening = decode(Opening, json.loads(text))
         _leave_signals_to_parent()
         _end_with_parent()
-        _role = role_for(opening)
+        _role = role_for(opening, Bell.of_process())
         _role.start()
         return {}
 

@@ -22,6 +22,7 @@ export function settings(
     env: { PATH: Deno.env.get("PATH") ?? "" },
     callTimeoutMs: 20_000,
     startTimeoutMs: 60_000,
+    heartbeatMs: 60_000, // nothing here may depend on it
     log: (line) => lines.push(line),
     lines,
     ...more,

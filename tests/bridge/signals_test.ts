@@ -5,8 +5,7 @@ import { packages, settings } from "./python.ts";
 
 Deno.test("a trainer goes on working after the signals of a terminal", async () => {
   const opening = { role: "trainer" as const, threads: 1 };
-  const pace = { busyMs: 5, idleMs: 20 };
-  const client = await WorkerClient.open(opening, settings(packages.real), pace);
+  const client = await WorkerClient.open(opening, settings(packages.real));
   await client.ready();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) Deno.kill(client.pid!, signal);
   const done = Promise.withResolvers<string>();

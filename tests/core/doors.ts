@@ -129,15 +129,19 @@ export class FakeEngine implements EngineDoor {
   /** What the engine says it is on; null: it does not run. */
   device: string | null = "cpu";
   state: EngineStatus["state"] = "ready";
+  /** The words in which its models call functions; null: they do not. */
+  toolFormat: "llama3" | "hermes" | null = null;
   /** Words of every answer. */
   words = ["净", "利润"];
+  /** Why every answer ends. */
+  finish: "stop" | "length" = "stop";
   /** Called before each delta: a place for a test to wait or to throw. */
   before: () => void | Promise<void> = () => {};
 
   // deno-lint-ignore require-await -- the door's shape
   async load(model: ServedModel): Promise<Record<string, unknown>> {
     this.calls.push(`load ${model.name}`);
-    return { context: 2048 };
+    return { context: 2048, tokenizer: { tool_format: this.toolFormat } };
   }
 
   // deno-lint-ignore require-await -- the door's shape
@@ -152,7 +156,7 @@ export class FakeEngine implements EngineDoor {
         for (const [at, text] of this.words.entries()) {
           await this.before();
           if (signal.aborted) return;
-          const finish_reason = at === this.words.length - 1 ? "stop" as const : null;
+          const finish_reason = at === this.words.length - 1 ? this.finish : null;
           const tokens = spec.logprobs === null ? null : [{
             id: at,
             text,

@@ -7,6 +7,7 @@ apart by their literal `type`, `kind` or `role` field. It owns no schema.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from typing import Any, TypeVar
@@ -14,7 +15,6 @@ from typing import Any, TypeVar
 from bullion.contract.errors import Refusal
 
 T = TypeVar("T")
-_HINTS: dict[type, dict[str, Any]] = {}
 _NAMES: dict[type, tuple[str, ...]] = {}
 _SCALARS = (int, str, bool)
 
@@ -38,6 +38,16 @@ def encode(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: encode(item) for key, item in value.items()}
     return value
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+@functools.cache
+def _fields(kind: Any) -> dict[str, dataclasses.Field[Any]]:
+    return {field.name: field for field in dataclasses.fields(kind)}
 
 
 def _fault(path: str, wanted: str, value: Any) -> Refusal:
@@ -83,7 +93,7 @@ def _dataclass(kind: Any, value: Any, path: str) -> Any:
     if not isinstance(value, dict):
         raise _fault(path, "an object", value)
     hints = _hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}
+    fields = _fields(kind)
     unknown = [name for name in value if name not in fields]
     if unknown:
         raise _fault(
@@ -99,12 +109,17 @@ def _dataclass(kind: Any, value: Any, path: str) -> Any:
     return kind(**read)
 
 
-def _hints(kind: Any) -> dict[str, Any]:
-    """Reading them takes longer than decoding does."""
-    hints = _HINTS.get(kind)
-    if hints is None:
-        hints = _HINTS[kind] = typing.get_type_hints(kind)
-    return hints
+@functools.cache
+def _options(tagged: tuple[Any, ...]) -> list[tuple[str, dict[str, Any]]]:
+    """For each tag the dataclasses by its values. Read once: looking at hints takes long."""
+    found = []
+    for tag in ("type", "kind", "role"):
+        options: dict[str, Any] = {}
+        for option in tagged:
+            for named in typing.get_args(_hints(option).get(tag)):
+                options.setdefault(named, option)
+        found.append((tag, options))
+    return found
 
 
 def _union(args: tuple[Any, ...], value: Any, path: str) -> Any:
@@ -115,11 +130,10 @@ def _union(args: tuple[Any, ...], value: Any, path: str) -> Any:
         return _decode(rest[0], value, path)
     tagged = [a for a in rest if dataclasses.is_dataclass(a)]
     if tagged and isinstance(value, dict):
-        for tag in ("type", "kind", "role"):
-            for option in tagged:
-                hint = _hints(option).get(tag)
-                if hint is not None and value.get(tag) in typing.get_args(hint):
-                    return _decode(option, value, path)
+        for tag, options in _options(tuple(tagged)):
+            named = value.get(tag)
+            if isinstance(named, str) and named in options:
+                return _decode(options[named], value, path)
         raise _fault(
             path, "one of " + ", ".join(sorted(getattr(a, "__name__", "?") for a in tagged)), value
         )

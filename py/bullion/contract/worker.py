@@ -51,7 +51,7 @@ class Message:
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     name: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[dict[str, Any]] | None = None  # their arguments: objects
     tool_call_id: str | None = None
 
 
@@ -109,7 +109,22 @@ class JsonSchemaFormat:
     schema: dict[str, Any]
 
 
-ResponseFormat = Union[TextFormat, JsonObjectFormat, JsonSchemaFormat]
+@dataclass(frozen=True)
+class CalledFunction:
+    name: str
+    parameters: dict[str, Any]  # a JSON schema of an object
+
+
+@dataclass(frozen=True)
+class ToolCallsFormat:
+    """Nothing but calls, in the words of the model's chat template."""
+
+    type: Literal["tool_calls"]
+    functions: list[CalledFunction]
+    several: bool  # one call or more; False: exactly one
+
+
+ResponseFormat = Union[TextFormat, JsonObjectFormat, JsonSchemaFormat, ToolCallsFormat]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class OwnTemplate:
         for asked, answered in zip(record.turns[::2], record.turns[1::2], strict=True):
             role = "tool" if asked.role == "observation" else "user"
             messages.append({"role": role, "content": asked.content})
-            mark = _mark([*messages, {"content": answered.content}])
+            mark = _mark([*messages, answered.content, record.tools])
             opened = self._render(messages, record.tools, True, mark)
             if answered.role == "function_call":
                 calls = json.loads(answered.content)
@@ -68,15 +68,18 @@ class OwnTemplate:
         plain = []
         for message in messages:
             entry: dict[str, Any] = {"role": message.role, "content": message.content}
-            if message.tool_calls:
-                entry["tool_calls"] = message.tool_calls
-            plain.append(entry)
-        mark = _mark(plain)
+            told = {
+                "name": message.name,
+                "tool_calls": message.tool_calls,
+                "tool_call_id": message.tool_call_id,
+            }
+            plain.append(entry | {key: value for key, value in told.items() if value})
+        mark = _mark([*plain, tools])
         return [self._pieces(self._render(plain, tools, True, mark), mark)]
 
     def _render(self, messages: list[dict[str, Any]], tools: Any, opened: bool, mark: str) -> str:
-        guarded = [{**m, "content": self._guard(m["content"], mark)} for m in messages]
-        tools = json.loads(tools) if isinstance(tools, str) else tools
+        guarded = [self._guard(message, mark) for message in messages]
+        tools = self._guard(json.loads(tools) if isinstance(tools, str) else tools, mark)
         try:
             return str(
                 self.tokenizer.apply_chat_template(
@@ -90,11 +93,18 @@ class OwnTemplate:
                 "template",
             ) from raised
 
-    def _guard(self, text: str, mark: str) -> str:
+    def _guard(self, value: Any, mark: str) -> Any:
+        """The value with `mark` inside every control token's name, wherever a text is in it."""
+        if isinstance(value, dict):
+            return {self._guard(k, mark): self._guard(v, mark) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self._guard(item, mark) for item in value]
+        if not isinstance(value, str):
+            return value
         for control in self.controls:
-            if control in text:
-                text = text.replace(control, control[0] + mark + control[1:])
-        return text
+            if control in value:
+                value = value.replace(control, control[0] + mark + control[1:])
+        return value
 
     def _pieces(self, text: str, mark: str) -> list[Piece]:
         pieces = pieces_of(text, self.controls)
@@ -108,6 +118,6 @@ class OwnTemplate:
         return opened[:end]
 
 
-def _mark(messages: Sequence[dict[str, Any]]) -> str:
-    text = "".join(str(m["content"]) for m in messages)
+def _mark(values: Sequence[Any]) -> str:
+    text = json.dumps(values, ensure_ascii=False)
     return next(mark for mark in _MARKS if mark not in text)

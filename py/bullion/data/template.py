@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from bullion.contract.errors import Refusal
 from bullion.contract.worker import Message
 from bullion.data import tools as tool_text
+from bullion.data.call_format import LLAMA3_HEADER, call_format
 from bullion.data.records import Record, Turn
 from bullion.data.tokens import Control, Encoder, Piece, pieces_of
 
@@ -179,13 +180,24 @@ def chat_prompt_ids(
     tools: list[Any] | None = None,
     template: str | None = None,
 ) -> list[int]:
-    """The ids to continue, encoded as in training. Without a name: llama3 by its tokens, else the tokenizer's own."""
-    encoder = Encoder(tokenizer)
-    if template is None:
-        vocabulary = tokenizer.get_vocab()
-        template = "llama3" if all(token in vocabulary for token in _LLAMA3) else OWN
-    rows = choose(template, tokenizer).prompt(messages, tools)
-    return [i for ids in encoder.encode_all(rows) for i in ids]
+    """The ids to continue, encoded as in training; without a name by `served_template`."""
+    name = served_template(tokenizer) if template is None else template
+    return chat_ids(choose(name, tokenizer), Encoder(tokenizer), messages, tools)
+
+
+def chat_ids(
+    template: Template, encoder: Encoder, messages: Sequence[Message], tools: list[Any] | None
+) -> list[int]:
+    """The same for who keeps template and encoder: both read the whole vocabulary when they are made."""
+    return [i for ids in encoder.encode_all(template.prompt(messages, tools)) for i in ids]
+
+
+def served_template(tokenizer: Any) -> str:
+    """llama3 for a tokenizer with its tokens, unless the chat template it brings speaks otherwise."""
+    vocabulary = tokenizer.get_vocab()
+    own = str(tokenizer.chat_template or LLAMA3_HEADER)
+    speaks = LLAMA3_HEADER in own and call_format(tokenizer) != "hermes"
+    return "llama3" if speaks and all(token in vocabulary for token in _LLAMA3) else OWN
 
 
 _ENDINGS = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>")
@@ -204,12 +216,12 @@ def _answered(message: Message) -> Turn:
         return Turn("assistant", message.content)
     calls = []
     for call in message.tool_calls:
-        function = call.get("function", call)
-        arguments = function.get("arguments", {})
-        if isinstance(arguments, str):
-            arguments = json.loads(arguments or "{}")
-        calls.append({"name": function.get("name"), "arguments": arguments})
+        function = call["function"]
+        calls.append({"name": function["name"], "arguments": function["arguments"]})
     return Turn("function_call", json.dumps(calls, ensure_ascii=False))
 
 
-__all__ = ["OWN", "TEMPLATES", "Control", "Template", "chat_prompt_ids", "choose", "stop_ids"]
+__all__ = [
+    "OWN", "TEMPLATES", "Control", "Template", "chat_ids", "chat_prompt_ids", "choose",
+    "served_template", "stop_ids",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Answers that obey a JSON schema: which tokens may come next, by llguidance.
+"""Answers that obey a JSON schema, or that are calls: which tokens may come next, by llguidance.
 
 It owns the compiled vocabulary and one matcher for each constrained choice. The package is loaded
 when the first such request comes, so an engine without it serves everything else.
@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from bullion.contract.errors import Refusal
-from bullion.contract.worker import JsonObjectFormat, JsonSchemaFormat, ResponseFormat, TextFormat
+from bullion.contract.worker import (
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    ResponseFormat,
+    TextFormat,
+    ToolCallsFormat,
+)
+from bullion.data.call_format import CallFormat
+from bullion.engine import call_grammar
 
 # Free white space lets a weak model write nothing but blanks.
 _STYLE: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
@@ -47,42 +55,59 @@ class Grammar:
 class Grammars:
     """Makes grammars for one tokenizer; prepares its vocabulary once, at the first request."""
 
-    def __init__(self, tokenizer: Any, vocab_size: int, eos: frozenset[int]) -> None:
+    def __init__(
+        self, tokenizer: Any, vocab_size: int, eos: frozenset[int], calls: CallFormat | None
+    ) -> None:
         self._tokenizer = tokenizer
         self._vocab_size = vocab_size
         self._eos = eos
+        self._calls = calls
         self._prepared: Any = None
 
     def grammar(self, format: ResponseFormat) -> Grammar | None:
-        """None for plain text. Raises Refusal: missing_package, invalid_json_schema."""
+        """None for plain text. Raises Refusal: missing_package, invalid_json_schema, tool_choice_…"""
         if isinstance(format, TextFormat):
             return None
+        param = "tools" if isinstance(format, ToolCallsFormat) else "response_format"
         try:
             import llguidance
             import llguidance.hf
         except ImportError as raised:
+            what = "tool_choice" if param == "tools" else f"response_format {format.type}"
             raise Refusal(
                 "missing_package",
-                f"response_format {format.type} needs the package llguidance, which is not "
-                "installed: run `pip install llguidance`",
-                "response_format",
+                f"{what} needs the package llguidance, which is not installed: "
+                "run `pip install llguidance`",
+                param,
             ) from raised
         if self._prepared is None:
             self._prepared = llguidance.hf.from_tokenizer(
                 self._tokenizer, n_vocab=self._vocab_size, eos_token=sorted(self._eos)
             )
-        schema = _schema(format)
         matcher_of = llguidance.LLMatcher
-        written = matcher_of.grammar_from_json_schema(schema, defaults=_STYLE)
+        written = self._written(format, matcher_of)
         broken, found = matcher_of.validate_grammar_with_warnings(written, self._prepared)
         if broken:
-            raise Refusal(
-                "invalid_json_schema",
-                f"Cannot follow response_format.json_schema: {found[0]}",
-                "response_format",
-            )
+            what = "the parameters in tools" if param == "tools" else f"{param}.json_schema"
+            raise Refusal("invalid_json_schema", f"Cannot follow {what}: {found[0]}", param)
         return Grammar(matcher_of(self._prepared, written), self._vocab_size, self._eos)
 
+    def _written(
+        self, format: JsonObjectFormat | JsonSchemaFormat | ToolCallsFormat, matcher_of: Any
+    ) -> Any:
+        if isinstance(format, ToolCallsFormat):
+            if self._calls is None:
+                raise Refusal(
+                    "tool_choice_not_supported",
+                    "Cannot force a call as this model's chat template writes calls in a form that "
+                    'is not known here: use tool_choice "auto" and read the calls in the text',
+                    "tool_choice",
+                )
+            grammar = call_grammar.written(format, self._calls, self._control, _STYLE)
+            return matcher_of.grammar_from_lark(grammar)
+        schema = {"type": "object"} if isinstance(format, JsonObjectFormat) else format.schema
+        return matcher_of.grammar_from_json_schema(json.dumps(schema), defaults=_STYLE)
 
-def _schema(format: JsonObjectFormat | JsonSchemaFormat) -> str:
-    return json.dumps({"type": "object"} if isinstance(format, JsonObjectFormat) else format.schema)
+    def _control(self, text: str) -> int | None:
+        added = self._tokenizer.added_tokens_decoder.items()
+        return next((i for i, token in added if token.special and token.content == text), None)

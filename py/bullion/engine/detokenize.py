@@ -36,8 +36,9 @@ class TokenBytes:
         """The token's bytes, a control token's own name included; nothing for ids past the table."""
         return self._bytes[token] if token < len(self._bytes) else b""
 
-    def shown(self, token: int) -> bytes:
-        return b"" if token in self.special else self.raw(token)
+    def shown(self, token: int, marks: frozenset[int] = frozenset()) -> bytes:
+        """What it writes into an answer; of control tokens the `marks` alone."""
+        return b"" if token in self.special and token not in marks else self.raw(token)
 
     def text(self, token: int) -> str:
         """The token alone as text; half a character becomes the replacement character."""
@@ -87,6 +88,7 @@ class TextOutput:
 
     bytes_of: TokenBytes
     stop: list[str] = field(default_factory=list)
+    marks: frozenset[int] = frozenset()  # control tokens that are shown: they stand around calls
     stopped: bool = False
     _decoder: Any = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
     _held: str = ""
@@ -97,7 +99,7 @@ class TextOutput:
         """Takes one more token; returns the text that is now sure."""
         if entry is not None:
             self._entries.append(_Held(entry, self._released + len(self._held)))
-        self._held += self._decoder.decode(self.bytes_of.shown(token))
+        self._held += self._decoder.decode(self.bytes_of.shown(token, self.marks))
         return self._release(len(self._held) - self._could_begin_stop())
 
     def finish(self) -> str:

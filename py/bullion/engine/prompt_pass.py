@@ -74,10 +74,14 @@ class PromptPass:
             k_ends.append(len(sources))
         longest_q = max(piece.end - piece.start for piece in pieces)
         longest_k = max(piece.end for piece in pieces)
-        table = to_device([given, *map(list, zip(*columns, strict=True))], self._device)
+        n = len(given)
+        # An even row length: each row then begins at a multiple of 16 bytes, whatever n is. Triton
+        # builds its kernels anew for pointers that do not, and a user would wait for that.
+        odd = [0] * (n % 2)
+        numbers = [given, *map(list, zip(*columns, strict=True))]
+        table = to_device([row + odd for row in numbers], self._device)[:, :n]
         source = to_device(sources, self._device)
         ends = to_device([q_ends, k_ends], self._device).to(torch.int32)
-        n = len(given)
 
         def attend(layer: int, queries: Tensor, out: Tensor) -> None:
             keys = self._cache[layer, 0].index_select(0, source)

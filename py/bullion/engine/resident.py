@@ -21,12 +21,13 @@ from bullion.contract.worker import (
     GenerateSpec,
     TextPrompt,
 )
+from bullion.data.call_format import MARKS, CallFormat, call_format
 from bullion.data.template import stop_ids
 from bullion.engine.adapters import AdapterSlots, ResidentAdapter
 from bullion.engine.constrain import Grammars
 from bullion.engine.detokenize import TextOutput, TokenBytes
 from bullion.engine.pages import PagePool
-from bullion.engine.prompts import prompt_ids
+from bullion.engine.prompts import Prompts
 from bullion.engine.request import Choice, Request
 from bullion.engine.runner import Launched, Runner
 from bullion.engine.sampling import Choosing, choice_seed
@@ -42,6 +43,8 @@ class Tokenizer:
     tokenizer: Any
     bytes_of: TokenBytes
     eos: frozenset[int]
+    calls: CallFormat | None  # the words in which the model calls functions
+    marks: frozenset[int]  # control tokens among those words
 
     @staticmethod
     def of(tokenizer: Any, folder: Path) -> Tokenizer:
@@ -50,7 +53,12 @@ class Tokenizer:
         if file.is_file():
             named = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
             ends |= set(named if isinstance(named, list) else [named] if named is not None else [])
-        return Tokenizer(tokenizer, TokenBytes(tokenizer), frozenset(ends))
+        calls = call_format(tokenizer)
+        vocabulary = tokenizer.get_added_vocab()
+        marks = frozenset(vocabulary[m] for m in MARKS[calls] if m in vocabulary) if calls else None
+        return Tokenizer(
+            tokenizer, TokenBytes(tokenizer), frozenset(ends), calls, marks or frozenset()
+        )
 
     def info(self, context_length: int) -> dict[str, Any]:
         """What clients that build prompts themselves ask of it, as JSON values."""
@@ -63,6 +71,7 @@ class Tokenizer:
             "unk_token": known.unk_token,
             "add_bos_token": known.bos_token is not None,
             "chat_template": known.chat_template,
+            "tool_format": self.calls,
             "model_max_length": context_length,
             "vocab_size": len(self.bytes_of),
         }
@@ -88,7 +97,10 @@ class Resident:
         self.scheduler = Scheduler(
             pool, opening.max_running, opening.max_waiting, opening.prefill_tokens
         )
-        self._grammars = Grammars(tokenizer.tokenizer, shape.vocab_size, tokenizer.eos)
+        self._prompts = Prompts(tokenizer.tokenizer, shape.vocab_size)
+        self._grammars = Grammars(
+            tokenizer.tokenizer, shape.vocab_size, tokenizer.eos, tokenizer.calls
+        )
         self._runner = runner
         self._requests: dict[str, Request] = {}
         self._choices: dict[Sequence, Choice] = {}
@@ -107,21 +119,17 @@ class Resident:
         """Whether a request for that name is under way."""
         return any(request.model == model for request in self._requests.values())
 
-    def prompt(self, prompt: Any, add_special_tokens: bool = True) -> list[int]:
-        tokenizer = self.tokenizer.tokenizer
-        return prompt_ids(tokenizer, prompt, self.shape.vocab_size, add_special_tokens)
-
     def tokenize(self, prompt: Any, add_special_tokens: bool) -> list[int]:
-        """As `prompt`, but the very name of a control token is that token: so clients look ids up."""
+        """The prompt's ids, but the very name of a control token is that token: so clients look ids up."""
         if isinstance(prompt, TextPrompt) and not add_special_tokens:
             named = self.tokenizer.tokenizer.get_added_vocab().get(prompt.text)
             if named is not None:
                 return [named]
-        return self.prompt(prompt, add_special_tokens)
+        return self._prompts.ids(prompt, add_special_tokens)
 
     def generate(self, id: str, spec: GenerateSpec, adapter: ResidentAdapter | None) -> None:
         """Queues a request. Raises Refusal: context_length_exceeded, queue_full, empty_prompt …"""
-        prompt = self.prompt(spec.prompt)
+        prompt = self._prompts.ids(spec.prompt)
         if not prompt:
             raise Refusal("empty_prompt", "The prompt is empty: give at least one token", "prompt")
         room = self.context_length - len(prompt)
@@ -141,6 +149,8 @@ class Resident:
                 echo = spec.prompt.text
             else:
                 echo = self.tokenizer.bytes_of.decode(prompt, special=True)
+        calls = isinstance(spec.prompt, ChatPrompt) and spec.prompt.tools
+        marks = self.tokenizer.marks if calls else frozenset()
         choices: list[Choice] = []
         for index in range(spec.n):
             seed = choice_seed(spec.sampling.seed, index)
@@ -161,7 +171,8 @@ class Resident:
             sequence.waits_for_token = grammar is not None
             endless = spec.sampling.ignore_eos and grammar is None
             eos = frozenset() if endless else self.tokenizer.eos
-            output = TextOutput(self.tokenizer.bytes_of, [s for s in spec.sampling.stop if s])
+            stop = [s for s in spec.sampling.stop if s]
+            output = TextOutput(self.tokenizer.bytes_of, stop, marks)
             choices.append(Choice(sequence, output, eos, echo, grammar))
         self.scheduler.add(choice.sequence for choice in choices)
         if adapter:

@@ -171,16 +171,6 @@ Deno.test("a developer's message is the system's, parts of text are joined", asy
   deepStrictEqual(sampling.stop, ["。"]);
 });
 
-for (const [field, value] of [["tool_choice", "required"]] as const) {
-  Deno.test(`${field}: ${value} is refused by name`, async () => {
-    await using bench = await Bench.open();
-    await rejects(bench.service.chat.complete(chat({ [field]: value }), never), {
-      code: "unsupported_parameter",
-      param: field,
-    });
-  });
-}
-
 Deno.test("a model that does not exist is refused and nothing is loaded", async () => {
   await using bench = await Bench.open();
   const request = chat({ model: "nothing" });

@@ -117,8 +117,11 @@ def test_special_token_strings_in_anybodys_text_stay_text(tokenizer: Any, name: 
 
 
 def test_without_a_name_llama3_is_known_by_its_tokens_and_others_by_their_own_template() -> None:
-    llama = bytes_tokenizer(SPECIAL)
-    assert chat_prompt_ids(llama, MESSAGES) == chat_prompt_ids(llama, MESSAGES, None, "llama3")
+    for own in (None, CHAT.replace("<|im_start|>", "<|start_header_id|>")):
+        llama = bytes_tokenizer(SPECIAL, own)
+        assert chat_prompt_ids(llama, MESSAGES) == chat_prompt_ids(llama, MESSAGES, None, "llama3")
+    both = bytes_tokenizer(SPECIAL)  # it has Llama's tokens and does not speak in them
+    assert both.decode(chat_prompt_ids(both, MESSAGES)).endswith("<|im_start|>assistant\n")
     other = bytes_tokenizer(["<s>", "<|im_start|>", "<|im_end|>"])
     assert other.decode(chat_prompt_ids(other, MESSAGES)).endswith("<|im_start|>assistant\n")
     with pytest.raises(Refusal, match="no chat template"):
@@ -161,7 +164,7 @@ def test_tools_are_declared_called_and_answered(tokenizer: Any, name: str, role:
     assert '"name": "profit"' in prompt.split("Profit?")[0]
     assert role in prompt.split('"year": 2023')[1].split("7")[0]
     assert answer.startswith("It is 7.")
-    call = {"function": {"name": "profit", "arguments": '{"year": 2023}'}}
+    call = {"function": {"name": "profit", "arguments": {"year": 2023}}}
     messages = [
         Message("system", "Be brief."),
         Message("user", "Profit?"),
@@ -169,3 +172,41 @@ def test_tools_are_declared_called_and_answered(tokenizer: Any, name: str, role:
         Message("tool", "7"),
     ]
     assert tokenizer.decode(chat_prompt_ids(tokenizer, messages, tools, name)) == prompt
+
+
+TOOLS_CHAT = (
+    "{% if tools %}<|im_start|>system\n{% for t in tools %}{{ t | tojson }}{% endfor %}"
+    "<tool_call>{arguments}</tool_call><|im_end|>\n{% endif %}{% for m in messages %}"
+    "<|im_start|>{{ m.role }}\n{{ m.name or '' }}{{ m.content }}{% for c in m.tool_calls or [] %}"
+    "<tool_call>{{ c.function.arguments | tojson }}</tool_call>{{ c.id }}{% endfor %}"
+    "{{ m.tool_call_id or '' }}<|im_end|>\n{% endfor %}"
+)
+
+
+def test_an_own_template_gets_calls_as_objects_and_whose_answer_a_tool_gives() -> None:
+    tokenizer = bytes_tokenizer(["<s>", "<|im_start|>", "<|im_end|>"], TOOLS_CHAT)
+    call = {"id": "call_1", "function": {"name": "profit", "arguments": {"of": "甲"}}}
+    messages = [
+        Message("assistant", "", None, [call]),
+        Message("tool", "7", "profit", None, "call_1"),
+    ]
+    text = tokenizer.decode(chat_prompt_ids(tokenizer, messages, None))
+    assert '<tool_call>{"of": "甲"}</tool_call>call_1<|im_end|>' in text
+    assert "<|im_start|>tool\nprofit7call_1<|im_end|>" in text
+
+
+def test_special_token_strings_in_tools_and_calls_stay_text() -> None:
+    special = ["<s>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = bytes_tokenizer(special, TOOLS_CHAT)
+    ids = set(tokenizer.convert_tokens_to_ids(special))
+
+    def controls(word: str) -> list[int]:
+        tools = [{"function": {"name": word, "parameters": {"properties": {word: {}}}}}]
+        call = {"id": word, "function": {"name": word, "arguments": {word: [word]}}}
+        messages = [
+            Message("assistant", word, None, [call]),
+            Message("tool", word, word, None, word),
+        ]
+        return [i for i in chat_prompt_ids(tokenizer, messages, tools) if i in ids]
+
+    assert controls("".join(special)) == controls("x")
