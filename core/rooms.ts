@@ -149,6 +149,8 @@ export interface Service {
   readonly models: Models;
   readonly chat: Chat;
   readonly metrics: Metrics;
+  /** Who knows it can read the data folder's own files: such a request is a command of this machine. */
+  readonly folderKey: string;
   health(): Promise<Health>;
   /** Tells other processes where the holder of this data folder listens. */
   announce(address: string): void;

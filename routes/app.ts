@@ -1,7 +1,7 @@
 /**
  * Builds the HTTP application over a service; does not listen.
  *
- * Owns what every route shares: API keys, body limit, error shape, 404 and 405, the OpenAPI document.
+ * Owns what every route shares: body limit, error shape, 404 and 405, the OpenAPI document.
  * Routes are thin: schema in, one call into core, response out.
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
@@ -9,6 +9,7 @@ import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { BullionError } from "../contract/errors.ts";
 import type { Service } from "../core/service.ts";
+import { checkKey } from "./access.ts";
 import { addChat } from "./chat.ts";
 import { addCompletions } from "./completions.ts";
 import { addDatasets } from "./datasets.ts";
@@ -61,8 +62,8 @@ export function buildApp(service: Service, settings: AppSettings): App {
   addFiles(app, service.files);
   addDatasets(app, service.datasets);
   addDocuments(app, service.documents);
-  addFineTuning(app, service.jobs);
-  addExports(app, service.jobs);
+  addFineTuning(app, service.jobs, service.folderKey);
+  addExports(app, service.jobs, service.folderKey);
   addModels(app, service.models);
   addChat(app, service.chat);
   addCompletions(app, service.chat);
@@ -82,23 +83,6 @@ function limited(maxSize: number, setting: string) {
       );
     },
   });
-}
-
-/** Compares the whole of every key, so that the time taken tells nothing about a near miss. */
-function checkKey(c: Context, keys: readonly string[]): void {
-  const given = c.req.header("authorization")?.match(/^Bearer\s+(.+)$/i)?.[1] ?? "";
-  let known = false;
-  for (const key of keys) known = equalInTime(key, given) || known;
-  if (known) return;
-  const what = given === "" ? "No API key was given" : "The API key is not known here";
-  throw new BullionError("invalid_api_key", `${what}: send \`Authorization: Bearer KEY\``);
-}
-
-function equalInTime(a: string, b: string): boolean {
-  const [left, right] = [new TextEncoder().encode(a), new TextEncoder().encode(b)];
-  let difference = left.length ^ right.length;
-  for (let i = 0; i < left.length; i++) difference |= left[i]! ^ (right[i] ?? 0);
-  return difference === 0;
 }
 
 /** 405 with `Allow` where the path exists under other methods, otherwise 404. */

@@ -21,8 +21,10 @@ export type ErrorBody = z.infer<typeof ErrorBody>;
 
 /** Statuses of codes that are not 400. A code that ends in `_not_found` is 404. */
 const STATUS: Record<string, number> = {
+  directory_not_found: 400, // a value of the request, not what its path names
   invalid_api_key: 401,
   hub_access_denied: 403,
+  wrong_folder_key: 403,
   method_not_allowed: 405,
   output_name_in_use: 409,
   export_dir_taken: 409,

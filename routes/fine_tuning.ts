@@ -8,6 +8,7 @@ import {
 } from "../contract/job.ts";
 import { pageOf, PageQuery } from "../contract/page.ts";
 import type { Jobs } from "../core/service.ts";
+import { originOf } from "./access.ts";
 import type { App } from "./router.ts";
 import { jobEvents } from "./job_events.ts";
 import { recipeBody, recipeOf } from "./recipes.ts";
@@ -72,12 +73,12 @@ const act = (verb: "cancel" | "pause" | "resume", summary: string) =>
     responses: answers(FineTuningJob, "The job"),
   });
 
-export function addFineTuning(app: App, jobs: Jobs): void {
+export function addFineTuning(app: App, jobs: Jobs, folderKey: string): void {
   app.openapi(create, async (c) => {
     const recipe = await recipeOf(c, CreateFineTuningJob);
     const job = await jobs.createTrain(
       recipe.kind === "yaml"
-        ? { kind: "yaml", text: recipe.text, origin: { kind: "rest" } }
+        ? { kind: "yaml", text: recipe.text, origin: originOf(c, folderKey) }
         : { kind: "openai", body: recipe.body },
     );
     return c.json(job, 200);
