@@ -118,7 +118,7 @@ export type CheckpointObject = z.infer<typeof CheckpointObject>;
 
 const Auto = z.literal("auto");
 
-export const Hyperparameters = z.object({
+export const Hyperparameters = z.strictObject({
   n_epochs: z.union([Auto, z.number().positive()]).optional(),
   batch_size: z.union([Auto, z.int().positive()]).optional(),
   learning_rate_multiplier: z.union([Auto, z.number().positive()]).optional(),
@@ -141,7 +141,7 @@ export const CreateFineTuningJob = z.strictObject({
   hyperparameters: Hyperparameters.optional(),
   suffix: z.string().min(1).max(64).regex(
     /^[A-Za-z0-9._-]+$/,
-    "may hold letters, digits, '.', '_' and '-'",
+    { error: ({ input }) => `letters, digits, '.', '_' and '-' are allowed, got ${input}` },
   ).nullable().optional(),
   seed: z.int().min(0).nullable().optional(),
   metadata: Metadata.optional(),

@@ -4,7 +4,7 @@
  * Owns what every route shares: body limit, error shape, 404 and 405, the OpenAPI document.
  * Routes are thin: schema in, one call into core, response out.
  */
-import { OpenAPIHono } from "@hono/zod-openapi";
+import { OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { BullionError } from "../contract/errors.ts";
@@ -16,6 +16,7 @@ import { addDatasets } from "./datasets.ts";
 import { addDocs } from "./docs.ts";
 import { addDocuments } from "./documents.ts";
 import { fromZod, respond } from "./errors.ts";
+import { sentenceOf } from "./faults.ts";
 import { addExports } from "./exports.ts";
 import { addFiles } from "./files.ts";
 import { addFineTuning } from "./fine_tuning.ts";
@@ -37,10 +38,14 @@ const OPEN = new Set(["/healthz", "/readyz", "/docs", "/openapi.json"]);
 /** Uploads that go to the disk as they come; the store counts what arrives without a stated length. */
 const STREAMED = new Set(["/v1/datasets", "/v1/documents"]);
 
+/** What a fault is in that has no path. */
+const WHOLE: Record<string, string> = { json: "the body", form: "the form", query: "the query" };
+
 export function buildApp(service: Service, settings: AppSettings): App {
+  z.config({ customError: sentenceOf });
   const app = new OpenAPIHono({
     defaultHook: (result) => {
-      if (!result.success) throw fromZod(result.error, `the ${result.target}`);
+      if (!result.success) throw fromZod(result.error, WHOLE[result.target] ?? "the request");
     },
   });
   app.onError((thrown, c) => respond(c, thrown, settings.log));

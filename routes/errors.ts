@@ -8,6 +8,7 @@ import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "zod";
 import { asBullionError, BullionError } from "../contract/errors.ts";
+import { faultsOf } from "./faults.ts";
 
 export const ErrorBody = z.object({
   error: z.object({
@@ -98,15 +99,12 @@ export function respond(c: Context, thrown: unknown, log: (line: string) => void
 
 /** A failed zod check as one error: every fault named, `param` the first one's path. */
 export function fromZod(error: z.core.$ZodError, where: string): BullionError {
-  const faults = error.issues.map((issue) => {
-    const path = issue.path.join(".");
-    return `${path || where}: ${issue.message}`;
-  });
-  const first = error.issues[0];
-  const unknown = first?.code === "unrecognized_keys" ? first.keys[0] : undefined;
-  const param = [...(first?.path ?? []), ...(unknown ? [unknown] : [])].join(".");
-  const code = unknown ? "unknown_parameter" : "invalid_request";
-  return new BullionError(code, faults.join("; "), { param: param || null, cause: error });
+  const faults = faultsOf(error.issues, where);
+  const [first] = faults;
+  const message = faults.map(({ path, sentence }) => `${path}: ${sentence}`).join("; ");
+  const param = first === undefined || first.path === where ? null : first.path;
+  const code = first?.isUnknown ? "unknown_parameter" : "invalid_request";
+  return new BullionError(code, message, { param, cause: error });
 }
 
 function ofRequest(c: Context, thrown: unknown): BullionError {
