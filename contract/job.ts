@@ -40,6 +40,7 @@ export const JobEventBody = z.discriminatedUnion("type", [
     type: z.literal("succeeded"),
     model: z.string(), // id of the model that came of it
     result: z.record(z.string(), z.unknown()),
+    result_files: z.array(z.string()).optional(), // ids; events of old had none
   }),
   z.strictObject({ type: z.literal("failed"), error: ErrorDetail }),
   z.strictObject({ type: z.literal("cancelled") }),

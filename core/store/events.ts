@@ -74,6 +74,15 @@ export class EventRows {
     ).map(parseBody);
   }
 
+  /** What was measured while a job ran, oldest first. */
+  measured(jobId: string): JobEventBody[] {
+    return this.#database.all<StoredEvent>(
+      `SELECT * FROM events WHERE job_id = ? AND type IN ('progress', 'evaluated')
+       ORDER BY sequence`,
+      jobId,
+    ).map((row) => parseBody(row).body);
+  }
+
   /** Events as OpenAI lists them: newest first. */
   eventPage<T extends object>(id: string, query: PageQuery, present: (e: JobEvent) => T): Page<T> {
     const limit = query.limit ?? USUAL_LIMIT;
