@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { ErrorDetail } from "./errors.ts";
+import type { PageQuery } from "./page.ts";
 
 export const JobKind = z.enum(["train", "export"]);
 export type JobKind = z.infer<typeof JobKind>;
@@ -150,6 +151,9 @@ export const CreateFineTuningJob = z.strictObject({
     .optional(),
 });
 export type CreateFineTuningJob = z.infer<typeof CreateFineTuningJob>;
+
+/** Which jobs to list; `metadata` as OpenAI's clients filter by it. */
+export type JobQuery = PageQuery & { metadata?: Record<string, string> | null };
 
 /** OpenAI's `fine_tuning.job`, with what Bullion adds after `metadata`. */
 export const FineTuningJob = z.object({

@@ -103,7 +103,12 @@ export function jobEvent(event: JobEvent): JobEventObject {
   };
 }
 
-export function checkpointObject(row: CheckpointRow, plan: Plan): CheckpointObject {
+/** `progress` is the newest one that had come at the checkpoint's step. */
+export function checkpointObject(
+  row: CheckpointRow,
+  plan: Plan,
+  progress: JobState["progress"],
+): CheckpointObject {
   return {
     id: row.id,
     object: "fine_tuning.job.checkpoint",
@@ -111,7 +116,22 @@ export function checkpointObject(row: CheckpointRow, plan: Plan): CheckpointObje
     fine_tuned_model_checkpoint: checkpointId(modelOf(plan), row.step),
     fine_tuning_job_id: row.job_id,
     step_number: row.step,
-    metrics: row.metrics,
+    metrics: { ...row.metrics, ...openaiMetrics(row.metrics, progress) },
+  };
+}
+
+/** The same under OpenAI's names; all of the validation data is evaluated each time. */
+function openaiMetrics(
+  { eval_loss, eval_accuracy }: Record<string, number>,
+  progress: JobState["progress"],
+): Record<string, number> {
+  return {
+    ...(progress && { train_loss: progress.loss }),
+    ...(eval_loss !== undefined && { valid_loss: eval_loss, full_valid_loss: eval_loss }),
+    ...(eval_accuracy !== undefined && {
+      valid_mean_token_accuracy: eval_accuracy,
+      full_valid_mean_token_accuracy: eval_accuracy,
+    }),
   };
 }
 

@@ -115,3 +115,31 @@ Deno.test("an upload of results is told by its purpose from one of training data
   deepStrictEqual(data.map((file) => file.id), result_files);
   match(data[0]!.id, /^file-/);
 });
+
+Deno.test("a checkpoint's metrics have OpenAI's names, each only where it was computed", async () => {
+  await using bench = await Bench.open();
+  const { id } = await start(bench);
+  const work = await bench.trainer.next();
+  work.step(4);
+  work.checkpoint(5);
+  work.step(8);
+  const path = `${bench.data}/checkpoint-9`;
+  const metrics = { eval_loss: 0.5, eval_accuracy: 0.75 };
+  work.say({ type: "checkpoint", step: 9, epoch: 0.9, path, metrics });
+  work.finish();
+  await bench.until(id, "succeeded");
+  const { data } = bench.service.jobs.checkpoints(id, {});
+  deepStrictEqual(data.map((checkpoint) => checkpoint.metrics), [
+    {
+      step: 9,
+      epoch: 0.9,
+      ...metrics,
+      train_loss: 1 / 8,
+      valid_loss: 0.5,
+      full_valid_loss: 0.5,
+      valid_mean_token_accuracy: 0.75,
+      full_valid_mean_token_accuracy: 0.75,
+    },
+    { step: 5, epoch: 0.5, loss: 1, train_loss: 1 / 4 },
+  ]);
+});
