@@ -143,3 +143,31 @@ Deno.test("a checkpoint's metrics have OpenAI's names, each only where it was co
     { step: 5, epoch: 0.5, loss: 1, train_loss: 1 / 4 },
   ]);
 });
+
+Deno.test("a training line without an assistant turn fails its job with the line and the field", async () => {
+  await using bench = await Bench.open();
+  const asked = JSON.stringify({ messages: [{ role: "user", content: "问" }] });
+  const good = await bench.service.files.create(streamOf(LINE), "good.jsonl", "fine-tune");
+  const bad = await bench.service.files.create(
+    streamOf(`${LINE}\n${asked}\n`),
+    "bad.jsonl",
+    "fine-tune",
+  );
+  for (
+    const [param, files] of [
+      ["training_file", { training_file: bad.id }],
+      ["validation_file", { training_file: good.id, validation_file: bad.id }],
+    ] as const
+  ) {
+    const body = { model: "base", ...files };
+    const { id } = await bench.service.jobs.createTrain({ kind: "openai", body });
+    const { error } = await bench.until(id, "failed");
+    deepStrictEqual(error, {
+      code: "invalid_dataset",
+      message:
+        "Cannot use the data set: line 2 has no assistant turn; nothing can be learned from " +
+        `it (data set ${bad.id})`,
+      param,
+    });
+  }
+});
