@@ -6,6 +6,8 @@ import { BullionError, type ErrorDetail } from "../contract/errors.ts";
 import type { ExportJob, FineTuningJob, JobEventObject } from "../contract/job.ts";
 import type { ServerConfig } from "../core/config/server.ts";
 import type { Service } from "../core/service.ts";
+import { readHolder } from "../core/store/lock.ts";
+import { originHeaders } from "../routes/access.ts";
 import { openHere } from "./listening.ts";
 import { follow, terminalScreen } from "./progress.ts";
 import { onSignal } from "./signals.ts";
@@ -14,6 +16,8 @@ export type Kind = "train" | "export";
 type Job = FineTuningJob | ExportJob;
 
 interface Runner {
+  /** What becomes of the job when the command is ended before it. */
+  readonly ifLeft: string;
   create(kind: Kind, text: string, cwd: string): Promise<Job>;
   tail(kind: Kind, id: string): AsyncIterable<JobEventObject>;
   get(kind: Kind, id: string): Promise<Job>;
@@ -30,7 +34,7 @@ export async function runJob(
 ): Promise<Job> {
   const runner = await runnerFor(config, python);
   const unlisten = onSignal(() => {
-    console.error("\nEnding: the job keeps a checkpoint; the same command goes on from it");
+    console.error(`\nEnding: ${runner.ifLeft}`);
     runner.close().finally(() => Deno.exit(130));
   });
   try {
@@ -55,13 +59,14 @@ async function runnerFor(config: ServerConfig, python: string): Promise<Runner> 
     const address = error.param;
     if (address === null || !address.startsWith("http")) throw error;
     console.error(`The data folder is held by the service on ${address}: the job goes there`);
-    return there(address, config.api_keys[0]);
+    return there(address, config.api_keys[0], readHolder(config.data_dir)?.key ?? null);
   }
 }
 
 function here(service: Service): Runner {
   const leaving = new AbortController();
   return {
+    ifLeft: "the job keeps a checkpoint; the same command goes on from it",
     create: (kind, text, cwd) => {
       const origin = { kind: "command_line" as const, cwd };
       return kind === "train"
@@ -80,7 +85,8 @@ function here(service: Service): Runner {
 
 const PATHS = { train: "/v1/fine_tuning/jobs", export: "/v1/exports" } as const;
 
-function there(address: string, key: string | undefined): Runner {
+/** With the folder's key the service reads the job's names where the command was typed. */
+function there(address: string, key: string | undefined, folderKey: string | null): Runner {
   const headers: Record<string, string> = key ? { Authorization: `Bearer ${key}` } : {};
   const ask = async (path: string, init: RequestInit = {}): Promise<Response> => {
     const answer = await fetch(address + path, {
@@ -92,9 +98,11 @@ function there(address: string, key: string | undefined): Runner {
     throw BullionError.from(error);
   };
   return {
-    create: async (kind, text) => {
-      const yaml = { "Content-Type": "application/yaml" };
-      return await (await ask(PATHS[kind], { method: "POST", body: text, headers: yaml })).json();
+    ifLeft: "the job goes on in the service; the same command follows it again",
+    create: async (kind, body, cwd) => {
+      const origin = folderKey === null ? {} : originHeaders(folderKey, cwd);
+      const headers = { "Content-Type": "application/yaml", ...origin };
+      return await (await ask(PATHS[kind], { method: "POST", body, headers })).json();
     },
     async *tail(kind, id) {
       const answer = await ask(`${PATHS[kind]}/${id}/events?stream=true`);

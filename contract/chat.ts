@@ -192,7 +192,7 @@ export const Completion = z.object({
 });
 export type Completion = z.infer<typeof Completion>;
 
-export const TokenizeRequest = z.object({
+export const TokenizeRequest = z.strictObject({
   model: z.string().optional(), // left out: the one model that is loaded
   prompt: Text,
   add_special_tokens: z.boolean().default(true),
@@ -214,7 +214,7 @@ export const TokenizerInfo = z.object({
 });
 export type TokenizerInfo = z.infer<typeof TokenizerInfo>;
 
-export const DetokenizeRequest = z.object({
+export const DetokenizeRequest = z.strictObject({
   model: z.string().optional(),
   tokens: z.array(z.int().min(0)),
 });

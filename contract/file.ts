@@ -14,6 +14,9 @@ export const FilePurpose = z.enum([
 ]);
 export type FilePurpose = z.infer<typeof FilePurpose>;
 
+/** What may be uploaded: results are written by jobs alone. */
+export const UploadPurpose = FilePurpose.exclude(["fine-tune-results"]);
+
 export const FileObject = z.object({
   id: z.string(),
   object: z.literal("file"),

@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { ErrorDetail } from "./errors.ts";
+import type { PageQuery } from "./page.ts";
 
 export const JobKind = z.enum(["train", "export"]);
 export type JobKind = z.infer<typeof JobKind>;
@@ -40,6 +41,7 @@ export const JobEventBody = z.discriminatedUnion("type", [
     type: z.literal("succeeded"),
     model: z.string(), // id of the model that came of it
     result: z.record(z.string(), z.unknown()),
+    result_files: z.array(z.string()).optional(), // ids; events of old had none
   }),
   z.strictObject({ type: z.literal("failed"), error: ErrorDetail }),
   z.strictObject({ type: z.literal("cancelled") }),
@@ -118,7 +120,7 @@ export type CheckpointObject = z.infer<typeof CheckpointObject>;
 
 const Auto = z.literal("auto");
 
-export const Hyperparameters = z.object({
+export const Hyperparameters = z.strictObject({
   n_epochs: z.union([Auto, z.number().positive()]).optional(),
   batch_size: z.union([Auto, z.int().positive()]).optional(),
   learning_rate_multiplier: z.union([Auto, z.number().positive()]).optional(),
@@ -141,7 +143,7 @@ export const CreateFineTuningJob = z.strictObject({
   hyperparameters: Hyperparameters.optional(),
   suffix: z.string().min(1).max(64).regex(
     /^[A-Za-z0-9._-]+$/,
-    "may hold letters, digits, '.', '_' and '-'",
+    { error: ({ input }) => `letters, digits, '.', '_' and '-' are allowed, got ${input}` },
   ).nullable().optional(),
   seed: z.int().min(0).nullable().optional(),
   metadata: Metadata.optional(),
@@ -149,6 +151,9 @@ export const CreateFineTuningJob = z.strictObject({
     .optional(),
 });
 export type CreateFineTuningJob = z.infer<typeof CreateFineTuningJob>;
+
+/** Which jobs to list; `metadata` as OpenAI's clients filter by it. */
+export type JobQuery = PageQuery & { metadata?: Record<string, string> | null };
 
 /** OpenAI's `fine_tuning.job`, with what Bullion adds after `metadata`. */
 export const FineTuningJob = z.object({

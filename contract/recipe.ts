@@ -111,11 +111,22 @@ export const MemorySpec = z.strictObject({
   disable_gradient_checkpointing: z.boolean(),
 });
 
+/** tests/golden/templates.json holds both languages to this list; `default` is the tokenizer's own. */
+export const TemplateName = z.enum([
+  "llama3",
+  "chatml",
+  "qwen",
+  "qwen3",
+  "qwen3_nothink",
+  "default",
+]);
+export type TemplateName = z.infer<typeof TemplateName>;
+
 export const TrainSpec = z.strictObject({
   output_dir: z.string(),
   model: BaseModel,
   adapter: z.strictObject({ path: z.string(), create_new: z.boolean() }).nullable(),
-  template: z.string(),
+  template: TemplateName,
   data: DataSpec,
   lora: LoraSpec,
   quantization: QuantizationSpec.nullable(),
@@ -136,7 +147,7 @@ export const ExportSpec = z.strictObject({
   export_dir: z.string(),
   model: BaseModel,
   adapters: z.array(z.string()), // adapter folders, merged one after the other
-  template: z.string(),
+  template: TemplateName,
   shard_bytes: z.int().positive(),
   dtype: z.enum(["auto", "bf16", "fp16", "fp32"]), // auto: the base's own
   device: z.enum(["cpu", "auto"]),
@@ -148,7 +159,7 @@ export type ExportSpec = z.infer<typeof ExportSpec>;
 /** What `template` shows: how records become tokens and labels. */
 export const EncodeSpec = z.strictObject({
   model: BaseModel,
-  template: z.string(),
+  template: TemplateName,
   data: DataSpec,
   seed: z.int().min(0),
   record: z.int().min(0).nullable(), // one record's index, or all

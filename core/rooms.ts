@@ -30,6 +30,7 @@ import type {
   ExportJob,
   FineTuningJob,
   JobEventObject,
+  JobQuery,
 } from "../contract/job.ts";
 import type { ModelDeleted, ModelObject, ResolvedModel } from "../contract/model.ts";
 import type { Page, PageQuery } from "../contract/page.ts";
@@ -102,7 +103,7 @@ export interface Jobs {
   createExport(request: ExportRequest): Promise<ExportJob>;
   /** What a training recipe makes of its records; starts no job. */
   preview(request: PreviewRequest): AsyncIterable<EncodedRecord>;
-  listTrain(query: PageQuery): Page<FineTuningJob>; // newest first
+  listTrain(query: JobQuery): Page<FineTuningJob>; // newest first
   listExports(query: PageQuery): Page<ExportJob>;
   getTrain(id: string): FineTuningJob; // job_not_found
   getExport(id: string): ExportJob;
@@ -149,6 +150,8 @@ export interface Service {
   readonly models: Models;
   readonly chat: Chat;
   readonly metrics: Metrics;
+  /** Who knows it can read the data folder's own files: such a request is a command of this machine. */
+  readonly folderKey: string;
   health(): Promise<Health>;
   /** Tells other processes where the holder of this data folder listens. */
   announce(address: string): void;

@@ -97,6 +97,7 @@ export async function openService(settings: ServiceSettings, doors: Doors): Prom
     models,
     chat,
     metrics,
+    folderKey: store.key,
     async health() {
       const engine = await doors.engine.status();
       const isOpen = closing === null;

@@ -1,20 +1,22 @@
 /**
  * Builds the HTTP application over a service; does not listen.
  *
- * Owns what every route shares: API keys, body limit, error shape, 404 and 405, the OpenAPI document.
+ * Owns what every route shares: body limit, error shape, 404 and 405, the OpenAPI document.
  * Routes are thin: schema in, one call into core, response out.
  */
-import { OpenAPIHono } from "@hono/zod-openapi";
+import { OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { BullionError } from "../contract/errors.ts";
 import type { Service } from "../core/service.ts";
+import { checkKey } from "./access.ts";
 import { addChat } from "./chat.ts";
 import { addCompletions } from "./completions.ts";
 import { addDatasets } from "./datasets.ts";
 import { addDocs } from "./docs.ts";
 import { addDocuments } from "./documents.ts";
 import { fromZod, respond } from "./errors.ts";
+import { sentenceOf } from "./faults.ts";
 import { addExports } from "./exports.ts";
 import { addFiles } from "./files.ts";
 import { addFineTuning } from "./fine_tuning.ts";
@@ -36,10 +38,14 @@ const OPEN = new Set(["/healthz", "/readyz", "/docs", "/openapi.json"]);
 /** Uploads that go to the disk as they come; the store counts what arrives without a stated length. */
 const STREAMED = new Set(["/v1/datasets", "/v1/documents"]);
 
+/** What a fault is in that has no path. */
+const WHOLE: Record<string, string> = { json: "the body", form: "the form", query: "the query" };
+
 export function buildApp(service: Service, settings: AppSettings): App {
+  z.config({ customError: sentenceOf });
   const app = new OpenAPIHono({
     defaultHook: (result) => {
-      if (!result.success) throw fromZod(result.error, `the ${result.target}`);
+      if (!result.success) throw fromZod(result.error, WHOLE[result.target] ?? "the request");
     },
   });
   app.onError((thrown, c) => respond(c, thrown, settings.log));
@@ -61,8 +67,8 @@ export function buildApp(service: Service, settings: AppSettings): App {
   addFiles(app, service.files);
   addDatasets(app, service.datasets);
   addDocuments(app, service.documents);
-  addFineTuning(app, service.jobs);
-  addExports(app, service.jobs);
+  addFineTuning(app, service.jobs, service.folderKey);
+  addExports(app, service.jobs, service.folderKey);
   addModels(app, service.models);
   addChat(app, service.chat);
   addCompletions(app, service.chat);
@@ -82,23 +88,6 @@ function limited(maxSize: number, setting: string) {
       );
     },
   });
-}
-
-/** Compares the whole of every key, so that the time taken tells nothing about a near miss. */
-function checkKey(c: Context, keys: readonly string[]): void {
-  const given = c.req.header("authorization")?.match(/^Bearer\s+(.+)$/i)?.[1] ?? "";
-  let known = false;
-  for (const key of keys) known = equalInTime(key, given) || known;
-  if (known) return;
-  const what = given === "" ? "No API key was given" : "The API key is not known here";
-  throw new BullionError("invalid_api_key", `${what}: send \`Authorization: Bearer KEY\``);
-}
-
-function equalInTime(a: string, b: string): boolean {
-  const [left, right] = [new TextEncoder().encode(a), new TextEncoder().encode(b)];
-  let difference = left.length ^ right.length;
-  for (let i = 0; i < left.length; i++) difference |= left[i]! ^ (right[i] ?? 0);
-  return difference === 0;
 }
 
 /** 405 with `Allow` where the path exists under other methods, otherwise 404. */

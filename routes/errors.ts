@@ -8,6 +8,7 @@ import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "zod";
 import { asBullionError, BullionError } from "../contract/errors.ts";
+import { faultsOf } from "./faults.ts";
 
 export const ErrorBody = z.object({
   error: z.object({
@@ -21,8 +22,10 @@ export type ErrorBody = z.infer<typeof ErrorBody>;
 
 /** Statuses of codes that are not 400. A code that ends in `_not_found` is 404. */
 const STATUS: Record<string, number> = {
+  directory_not_found: 400, // a value of the request, not what its path names
   invalid_api_key: 401,
   hub_access_denied: 403,
+  wrong_folder_key: 403,
   method_not_allowed: 405,
   output_name_in_use: 409,
   export_dir_taken: 409,
@@ -96,15 +99,12 @@ export function respond(c: Context, thrown: unknown, log: (line: string) => void
 
 /** A failed zod check as one error: every fault named, `param` the first one's path. */
 export function fromZod(error: z.core.$ZodError, where: string): BullionError {
-  const faults = error.issues.map((issue) => {
-    const path = issue.path.join(".");
-    return `${path || where}: ${issue.message}`;
-  });
-  const first = error.issues[0];
-  const unknown = first?.code === "unrecognized_keys" ? first.keys[0] : undefined;
-  const param = [...(first?.path ?? []), ...(unknown ? [unknown] : [])].join(".");
-  const code = unknown ? "unknown_parameter" : "invalid_request";
-  return new BullionError(code, faults.join("; "), { param: param || null, cause: error });
+  const faults = faultsOf(error.issues, where);
+  const [first] = faults;
+  const message = faults.map(({ path, sentence }) => `${path}: ${sentence}`).join("; ");
+  const param = first === undefined || first.path === where ? null : first.path;
+  const code = first?.isUnknown ? "unknown_parameter" : "invalid_request";
+  return new BullionError(code, message, { param, cause: error });
 }
 
 function ofRequest(c: Context, thrown: unknown): BullionError {

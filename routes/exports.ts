@@ -3,6 +3,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { ExportJob, JobEventObject } from "../contract/job.ts";
 import { pageOf, PageQuery } from "../contract/page.ts";
 import type { Jobs } from "../core/service.ts";
+import { originOf } from "./access.ts";
 import type { App } from "./router.ts";
 import { jobEvents } from "./job_events.ts";
 import { recipeBody, recipeOf } from "./recipes.ts";
@@ -59,12 +60,12 @@ const cancel = createRoute({
   responses: answers(ExportJob, "The export"),
 });
 
-export function addExports(app: App, jobs: Jobs): void {
+export function addExports(app: App, jobs: Jobs, folderKey: string): void {
   app.openapi(create, async (c) => {
     const recipe = await recipeOf(c, ExportBody);
     // JSON is YAML: the one reader of keys takes both.
     const text = recipe.kind === "yaml" ? recipe.text : JSON.stringify(recipe.body);
-    return c.json(await jobs.createExport({ text, origin: { kind: "rest" } }), 200);
+    return c.json(await jobs.createExport({ text, origin: originOf(c, folderKey) }), 200);
   });
   app.openapi(list, (c) => c.json(jobs.listExports(c.req.valid("query")), 200));
   app.openapi(get, (c) => c.json(jobs.getExport(c.req.valid("param").id), 200));

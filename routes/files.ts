@@ -1,7 +1,7 @@
 /** `/v1/files`: OpenAI's uploads. */
 import { createRoute, z } from "@hono/zod-openapi";
 import { BullionError } from "../contract/errors.ts";
-import { FileDeleted, FileObject, FilePurpose } from "../contract/file.ts";
+import { FileDeleted, FileObject, UploadPurpose } from "../contract/file.ts";
 import { pageOf, PageQuery } from "../contract/page.ts";
 import type { Files } from "../core/service.ts";
 import type { App } from "./router.ts";
@@ -22,7 +22,7 @@ const create = createRoute({
         "multipart/form-data": {
           schema: z.object({
             file: z.any().openapi({ type: "string", format: "binary" }),
-            purpose: FilePurpose,
+            purpose: UploadPurpose,
           }),
         },
       },

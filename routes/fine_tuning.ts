@@ -5,9 +5,11 @@ import {
   CreateFineTuningJob,
   FineTuningJob,
   JobEventObject,
+  type JobQuery,
 } from "../contract/job.ts";
 import { pageOf, PageQuery } from "../contract/page.ts";
 import type { Jobs } from "../core/service.ts";
+import { originOf } from "./access.ts";
 import type { App } from "./router.ts";
 import { jobEvents } from "./job_events.ts";
 import { recipeBody, recipeOf } from "./recipes.ts";
@@ -72,17 +74,20 @@ const act = (verb: "cancel" | "pause" | "resume", summary: string) =>
     responses: answers(FineTuningJob, "The job"),
   });
 
-export function addFineTuning(app: App, jobs: Jobs): void {
+export function addFineTuning(app: App, jobs: Jobs, folderKey: string): void {
   app.openapi(create, async (c) => {
     const recipe = await recipeOf(c, CreateFineTuningJob);
     const job = await jobs.createTrain(
       recipe.kind === "yaml"
-        ? { kind: "yaml", text: recipe.text, origin: { kind: "rest" } }
+        ? { kind: "yaml", text: recipe.text, origin: originOf(c, folderKey) }
         : { kind: "openai", body: recipe.body },
     );
     return c.json(job, 200);
   });
-  app.openapi(list, (c) => c.json(jobs.listTrain(c.req.valid("query")), 200));
+  app.openapi(list, (c) => {
+    const metadata = metadataOf(new URL(c.req.url).searchParams);
+    return c.json(jobs.listTrain({ ...c.req.valid("query"), ...metadata }), 200);
+  });
   app.openapi(get, (c) => c.json(jobs.getTrain(c.req.valid("param").id), 200));
   app.openapi(events, (c) => {
     const { id } = c.req.valid("param");
@@ -106,4 +111,14 @@ export function addFineTuning(app: App, jobs: Jobs): void {
     act("resume", "Go on with a paused job"),
     async (c) => c.json(await jobs.resume(c.req.valid("param").id), 200),
   );
+}
+
+/** OpenAI's filter: `metadata[key]=value`, several times perhaps, or `metadata=null`. */
+function metadataOf(query: URLSearchParams): Pick<JobQuery, "metadata"> {
+  const pairs = [...query].flatMap(([name, value]) => {
+    const key = /^metadata\[(.*)\]$/.exec(name)?.[1];
+    return key === undefined ? [] : [[key, value] as const];
+  });
+  if (pairs.length > 0) return { metadata: Object.fromEntries(pairs) };
+  return query.get("metadata") === "null" ? { metadata: null } : {};
 }

@@ -69,6 +69,12 @@ const RULES: Rule[] = [
     broken: (keys) => keys.do_train && empty(keys.dataset),
   },
   {
+    key: "lora_target",
+    message: "is empty; write all, or names of layers such as q_proj,v_proj",
+    scopes: ["train"],
+    broken: (keys) => empty(keys.lora_target),
+  },
+  {
     key: "dataset_dir",
     message: "is a folder here; nothing is fetched from a hub, so download the data first",
     scopes: RUN,

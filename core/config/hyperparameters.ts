@@ -16,10 +16,11 @@ import { readYamlMapping } from "./yaml.ts";
 import { Faults } from "./faults.ts";
 
 const auto = z.literal("auto");
+const MOST = { n_epochs: 1000, batch_size: 4096 };
 
 export const Hyperparameters = z.strictObject({
-  n_epochs: z.union([auto, z.number().positive().max(1000)]).default("auto"),
-  batch_size: z.union([auto, z.int().positive().max(4096)]).default("auto"),
+  n_epochs: z.union([auto, z.number().positive().max(MOST.n_epochs)]).default("auto"),
+  batch_size: z.union([auto, z.int().positive().max(MOST.batch_size)]).default("auto"),
   learning_rate_multiplier: z.union([auto, z.number().positive()]).default("auto"),
 });
 export type Hyperparameters = z.infer<typeof Hyperparameters>;
@@ -75,8 +76,9 @@ export function hyperparametersOf(request: FineTuningRequest): Hyperparameters {
   const param = [place, ...issue.path].join(".");
   throw new BullionError(
     "invalid_hyperparameters",
-    `Cannot read ${param}: n_epochs, batch_size and learning_rate_multiplier are "auto" or a number ` +
-      `above 0, got ${JSON.stringify(given)}`,
+    `Cannot use ${param}: n_epochs is "auto" or a number above 0, ${MOST.n_epochs} at most, batch_size ` +
+      `"auto" or an integer above 0, ${MOST.batch_size} at most, learning_rate_multiplier "auto" or a ` +
+      `number above 0, got ${JSON.stringify(given)}`,
     { param },
   );
 }

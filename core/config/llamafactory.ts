@@ -123,7 +123,9 @@ function readKey(name: KeyName, entry: WrittenKey, scope: Scope, reading: Readin
   const value = entry.value === null ? key.default : key.type.read(entry.value, entry.source);
   if (value === undefined) {
     const got = entry.source ?? JSON.stringify(entry.value);
-    reading.faults.add(name, entry.line, `${key.type.expects} is needed, got ${got}`);
+    const known = key.type.words && nearest(String(entry.value), key.type.words);
+    const hint = known ? `; the nearest one is ${known}` : "";
+    reading.faults.add(name, entry.line, `${key.type.expects} is needed, got ${got}${hint}`);
     return;
   }
   if (entry.value !== null) reading.written[name] = value;

@@ -6,6 +6,7 @@
 import type { DataDescription, DataReport, TrainingRecord } from "../../contract/dataset.ts";
 import { BullionError } from "../../contract/errors.ts";
 import { detectDescription } from "./description.ts";
+import { EmptyAnswers } from "./empty_answers.ts";
 import { decodeUtf8 } from "./encoding.ts";
 import type { Converted } from "./conversion.ts";
 import { convertRecord } from "./formats.ts";
@@ -91,6 +92,7 @@ class Reading {
   readonly #write: (line: string) => void;
   readonly #faults: string[] = [];
   readonly #unmapped = new UnmappedColumns();
+  readonly #empty = new EmptyAnswers();
   readonly #dropped: DataReport["dropped"] = [];
   readonly #special: DataReport["special_token_texts"] = {
     records: 0,
@@ -149,6 +151,7 @@ class Reading {
       if (this.#special.first_lines.length < 10) this.#special.first_lines.push(line);
     }
     this.#records++;
+    this.#empty.look(turns, { index, line });
     const canonical: TrainingRecord = { index, system, tools, turns };
     this.#write(JSON.stringify(canonical) + "\n");
   }
@@ -182,7 +185,7 @@ class Reading {
       records: this.#records,
       dropped: this.#dropped,
       special_token_texts: this.#special,
-      notes: [...this.#unmapped.notes(), ...this.#specialNotes()],
+      notes: [...this.#unmapped.notes(), ...this.#empty.notes(), ...this.#specialNotes()],
     };
   }
 

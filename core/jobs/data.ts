@@ -20,6 +20,8 @@ export interface Source {
   name: string;
   path: string;
   description: DataDescription | null;
+  /** The field or key that named it, for errors; plans of old have none. */
+  param?: string;
 }
 
 export interface Sources {
@@ -36,6 +38,7 @@ export function locateFiles(train: string, evaluation: string | null, store: Upl
     name: id,
     path: store.blobs.path(store.files.get(id, param).blob),
     description: null,
+    param,
   });
   return {
     train: [source(train, "training_file")],
@@ -67,10 +70,10 @@ export function locateDatasets(
       prefer: origin.kind === "rest" ? "registered" : "dataset_info",
     }, param);
     const found = sources.map((source): Source => {
-      if (source.kind === "registered") return { ...source.dataset, name: source.name };
+      if (source.kind === "registered") return { ...source.dataset, name: source.name, param };
       const path = below(folder, source.file_name, param);
       if (!isFile(path)) throw noFile(source.name, path, shown, param);
-      return { name: source.name, path, description: source.description };
+      return { name: source.name, path, description: source.description, param };
     });
     return { found, notes };
   };
@@ -139,22 +142,23 @@ async function convertOne(
   } catch (error) {
     await Deno.remove(partial).catch(() => {});
     const isGone = error instanceof Deno.errors.NotFound;
-    throw isGone ? gone(source) : named(source.name, storageError(error));
+    throw isGone ? gone(source) : named(source, storageError(error));
   }
 }
 
-function gone({ name, path }: Source): BullionError {
+function gone({ name, path, param }: Source): BullionError {
   return new BullionError(
     "dataset_file_not_found",
     `Cannot read the data set ${name} as ${path} is gone: it was deleted after the job was created`,
+    { param },
   );
 }
 
 /** Of several data sets a fault must say which one it is in. */
-function named(name: string, error: unknown): unknown {
+function named({ name, param = "dataset" }: Source, error: unknown): unknown {
   if (!(error instanceof BullionError) || error.code === "disk_full") return error;
   const message = `${error.message} (data set ${name})`;
-  return new BullionError(error.code, message, { param: error.param, cause: error.cause });
+  return new BullionError(error.code, message, { param, cause: error.cause });
 }
 
 function registered(name: string, { datasets, files, blobs }: Uploads): Source | null {

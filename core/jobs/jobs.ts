@@ -7,7 +7,7 @@ import type { TrainerDoor } from "../../bridge/doors.ts";
 import { BullionError } from "../../contract/errors.ts";
 import type { JobKind } from "../../contract/job.ts";
 import type { CheckpointObject, ExportJob, FineTuningJob } from "../../contract/job.ts";
-import type { JobEventObject } from "../../contract/job.ts";
+import type { JobEventObject, JobQuery } from "../../contract/job.ts";
 import type { Page, PageQuery } from "../../contract/page.ts";
 import type { JobRow } from "../store/jobs.ts";
 import type { Store } from "../store/store.ts";
@@ -112,7 +112,7 @@ export class JobRoom implements Jobs {
     return preview(request, planning, trainer, maxRecords);
   }
 
-  listTrain(query: PageQuery): Page<FineTuningJob> {
+  listTrain(query: JobQuery): Page<FineTuningJob> {
     return this.#store.jobs.page("train", query, (row) => this.#showTrain(row));
   }
 
@@ -152,7 +152,12 @@ export class JobRoom implements Jobs {
 
   checkpoints(id: string, query: PageQuery): Page<CheckpointObject> {
     const { plan } = this.#store.jobs.get(id, "train");
-    return this.#store.events.checkpointPage(id, query, (row) => checkpointObject(row, plan));
+    const { events } = this.#store;
+    return events.checkpointPage(
+      id,
+      query,
+      (row) => checkpointObject(row, plan, events.progressAt(id, row.step)),
+    );
   }
 
   async cancel(id: string): Promise<FineTuningJob | ExportJob> {

@@ -16,8 +16,10 @@ export interface JobState {
   /** What was asked of the running process and has not happened yet. */
   stopping: "cancel" | "pause" | null;
   progress: Extract<JobEventBody, { type: "progress" }> | null;
+  finishing_at: number | null; // Unix seconds, as this attempt's newest progress foresees it
   model: string | null; // id of the model that came of it
   result: Record<string, unknown> | null;
+  result_files: string[]; // ids of files
   error: ErrorDetail | null;
 }
 
@@ -41,8 +43,10 @@ export const NEW: JobState = {
   attempts: 0,
   stopping: null,
   progress: null,
+  finishing_at: null,
   model: null,
   result: null,
+  result_files: [],
   error: null,
 };
 
@@ -60,22 +64,28 @@ export function mayFollow(status: JobStatus, type: EventType): boolean {
 export function next(state: JobState, event: Pick<JobEvent, "body" | "created_at">): JobState {
   const { body, created_at } = event;
   if (!mayFollow(state.status, body.type)) return state;
-  const ended = { ...state, stopping: null, finished_at: created_at };
+  const ended = { ...state, stopping: null, finished_at: created_at, finishing_at: null };
   switch (body.type) {
     case "queued":
       return { ...state, status: "queued", stopping: null };
     case "started":
       return { ...state, status: "running", stopping: null, attempts: body.attempt };
     case "paused":
-      return { ...state, status: "paused", stopping: null };
+      return { ...state, status: "paused", stopping: null, finishing_at: null };
     case "interrupted":
-      return { ...state, status: "interrupted", stopping: null };
+      return { ...state, status: "interrupted", stopping: null, finishing_at: null };
     case "stop_requested":
       return { ...state, stopping: state.stopping === "cancel" ? "cancel" : body.how };
     case "progress":
-      return { ...state, progress: body };
+      return { ...state, progress: body, finishing_at: created_at + body.seconds_left };
     case "succeeded":
-      return { ...ended, status: "succeeded", model: body.model, result: body.result };
+      return {
+        ...ended,
+        status: "succeeded",
+        model: body.model,
+        result: body.result,
+        result_files: body.result_files ?? [],
+      };
     case "failed":
       return { ...ended, status: "failed", error: body.error };
     case "cancelled":

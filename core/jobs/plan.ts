@@ -16,6 +16,7 @@ import type { Note, Recipe } from "../config/llamafactory.ts";
 import { readRecipe, recipeFromKeys, scopeOfTraining } from "../config/llamafactory.ts";
 import { resumption } from "../config/specs.ts";
 import { isEmbedded } from "../models/embedded.ts";
+import { assertLayers } from "../models/layers.ts";
 import type { Origin, Resolver } from "../models/resolve.ts";
 import { inside } from "../store/paths.ts";
 import type { Store } from "../store/store.ts";
@@ -116,6 +117,9 @@ function planTraining(
       { param: "adapter_name_or_path" },
     );
   }
+  const adapter = named?.adapter ?? model.adapter;
+  // An adapter that is gone on with keeps its own layers.
+  if (adapter === null || keys.create_new_adapter) assertLayers(keys.lora_target, model.base);
   const published = publishedAs(keys.output_dir, "output_dir", origin, planning);
   const start = startingPoint(
     resumption(keys),
@@ -131,7 +135,7 @@ function planTraining(
     keys,
     notes,
     model,
-    adapter: named?.adapter ?? model.adapter,
+    adapter,
     sources,
     published,
     start,

@@ -28,28 +28,27 @@ export function fineTuningJob(
   now = Date.now() / 1000,
 ): FineTuningJob {
   const plan = row.plan as TrainPlan;
-  const { progress, status } = state;
-  const left = status === "running" && progress ? progress.seconds_left : null;
-  const trained = state.result?.trained_tokens ?? progress?.tokens;
+  const { progress, finishing_at } = state;
+  const hyperparameters = resolved(plan);
+  const tokens = state.result?.tokens;
   return {
     id: row.id,
     object: "fine_tuning.job",
     created_at: seconds(row.created_at),
     finished_at: state.finished_at === null ? null : seconds(state.finished_at),
-    estimated_finish: left === null ? null : seconds(now + left),
+    // A job that takes longer than it foresaw ends at the soonest now.
+    estimated_finish: finishing_at === null ? null : seconds(Math.max(now, finishing_at)),
     model: plan.model.name,
     fine_tuned_model: state.model,
     organization_id: "bullion",
     status: wireStatus(state),
-    hyperparameters: plan.request.hyperparameters,
-    method: {
-      type: "supervised",
-      supervised: { hyperparameters: plan.request.hyperparameters },
-    },
+    hyperparameters,
+    method: { type: "supervised", supervised: { hyperparameters } },
     training_file: plan.sources.train.map(({ name }) => name).join(","),
     validation_file: plan.sources.eval.map(({ name }) => name).join(",") || null,
-    result_files: [],
-    trained_tokens: typeof trained === "number" ? Math.floor(trained) : null,
+    result_files: state.result_files,
+    // As OpenAI counts them: all that were computed, prompts too; null before the end.
+    trained_tokens: typeof tokens === "number" ? tokens : null,
     error: state.error,
     seed: plan.keys.seed,
     metadata: plan.request.metadata ?? null,
@@ -58,6 +57,17 @@ export function fineTuningJob(
     path: plan.output,
     progress,
     result: state.result,
+  };
+}
+
+/** What "auto" came to be. The multiplier is that of the recipe's own rate. */
+function resolved({ request, keys }: TrainPlan): FineTuningJob["hyperparameters"] {
+  const { n_epochs, batch_size, learning_rate_multiplier } = request.hyperparameters;
+  const a_step = keys.per_device_train_batch_size * keys.gradient_accumulation_steps;
+  return {
+    n_epochs: n_epochs === "auto" ? keys.num_train_epochs : n_epochs,
+    batch_size: batch_size === "auto" ? a_step : batch_size,
+    learning_rate_multiplier: learning_rate_multiplier === "auto" ? 1 : learning_rate_multiplier,
   };
 }
 
@@ -93,7 +103,12 @@ export function jobEvent(event: JobEvent): JobEventObject {
   };
 }
 
-export function checkpointObject(row: CheckpointRow, plan: Plan): CheckpointObject {
+/** `progress` is the newest one that had come at the checkpoint's step. */
+export function checkpointObject(
+  row: CheckpointRow,
+  plan: Plan,
+  progress: JobState["progress"],
+): CheckpointObject {
   return {
     id: row.id,
     object: "fine_tuning.job.checkpoint",
@@ -101,7 +116,22 @@ export function checkpointObject(row: CheckpointRow, plan: Plan): CheckpointObje
     fine_tuned_model_checkpoint: checkpointId(modelOf(plan), row.step),
     fine_tuning_job_id: row.job_id,
     step_number: row.step,
-    metrics: row.metrics,
+    metrics: { ...row.metrics, ...openaiMetrics(row.metrics, progress) },
+  };
+}
+
+/** The same under OpenAI's names; all of the validation data is evaluated each time. */
+function openaiMetrics(
+  { eval_loss, eval_accuracy }: Record<string, number>,
+  progress: JobState["progress"],
+): Record<string, number> {
+  return {
+    ...(progress && { train_loss: progress.loss }),
+    ...(eval_loss !== undefined && { valid_loss: eval_loss, full_valid_loss: eval_loss }),
+    ...(eval_accuracy !== undefined && {
+      valid_mean_token_accuracy: eval_accuracy,
+      full_valid_mean_token_accuracy: eval_accuracy,
+    }),
   };
 }
 

@@ -1,12 +1,15 @@
 /**
- * What becomes of a job's artefacts: the model's row and its published name.
+ * What becomes of a job's artefacts: the model's row, its published name, the file of its numbers.
  */
+import { newId } from "../../contract/ids.ts";
 import type { BaseModel } from "../../contract/recipe.ts";
 import { modelId } from "../models/names.ts";
+import type { HeldBlob } from "../store/blobs.ts";
 import type { Store } from "../store/store.ts";
 import type { Ledger } from "./ledger.ts";
 import { isFree, publish } from "./place.ts";
 import type { Plan } from "./plan.ts";
+import { metricsCsv } from "./result_file.ts";
 
 /** The id of the model that a job makes; known before it has ended, for its checkpoints. */
 export function modelOf(plan: Plan): string {
@@ -19,15 +22,16 @@ export function baseOf(plan: Plan): BaseModel | null {
   return plan.kind === "train" ? plan.model.base : null;
 }
 
-/** Makes the result usable: published name, model row, `succeeded`, in this order. */
-export function succeed(
+/** Makes the result usable: published name, then model row, file and `succeeded` at once. */
+export async function succeed(
   plan: Plan,
   result: Record<string, unknown>,
   store: Store<Plan>,
   ledger: Ledger,
-): void {
+): Promise<void> {
   const model = modelOf(plan);
   const published = place(plan, ledger);
+  using numbers = await keepNumbers(plan, store, ledger);
   ledger.atomically(plan.id, () =>
     store.transaction(() => {
       store.models.insert({
@@ -39,8 +43,32 @@ export function succeed(
         details: result,
       });
       if (published) store.models.publish({ ...published, target: plan.output, job_id: plan.id });
-      ledger.append(plan.id, { type: "succeeded", model, result });
+      const result_files = numbers === null ? [] : [addFile(numbers, store)];
+      ledger.append(plan.id, { type: "succeeded", model, result, result_files });
     }));
+}
+
+/** The numbers of a training as a blob; without one the result itself is none the worse. */
+async function keepNumbers(
+  plan: Plan,
+  store: Store<Plan>,
+  ledger: Ledger,
+): Promise<HeldBlob | null> {
+  if (plan.kind !== "train") return null;
+  try {
+    return await store.blobs.putText(metricsCsv(store.events.measured(plan.id)));
+  } catch (error) {
+    const text = `Cannot keep the file of results: ${(error as Error).message}`;
+    ledger.note(plan.id, "warn", "results_not_kept", text);
+    return null;
+  }
+}
+
+function addFile({ sha256, bytes }: HeldBlob, store: Store<Plan>): string {
+  const id = newId("file");
+  const filename = "step_metrics.csv";
+  store.files.put({ id, filename, purpose: "fine-tune-results", bytes, blob: sha256 });
+  return id;
 }
 
 /** A job without a result: what checkpoints it left get its name, if nothing else has that. */

@@ -26,7 +26,7 @@ export interface RunnerParts {
   /** The work for an attempt, and the checkpoint it goes on from. May throw a refusal. */
   prepare(plan: Plan): Promise<{ work: TrainerWork; step: number | null }>;
   /** Publishes a finished job and appends `succeeded`. */
-  succeed(plan: Plan, result: Record<string, unknown>): void;
+  succeed(plan: Plan, result: Record<string, unknown>): Promise<void>;
   /** After a job has ended or been set aside without a result. */
   setAside(plan: Plan): void;
   /** How long a process that was asked to end may take, in milliseconds. */
@@ -144,7 +144,7 @@ export class Runner {
         return false;
       }
       case "finished":
-        succeed(plan, event.result);
+        await succeed(plan, event.result);
         return true;
       case "stopped":
         this.#stopped(plan, wish ?? event.how);

@@ -8,7 +8,7 @@ import { newId } from "../../contract/ids.ts";
 import type { JobEvent, JobEventBody } from "../../contract/job.ts";
 import type { Page, PageQuery } from "../../contract/page.ts";
 import type { Database } from "./database.ts";
-import { page, pageOfRows, unknownCursor, USUAL_LIMIT } from "./page.ts";
+import { limitOf, page, pageOfRows, unknownCursor } from "./page.ts";
 
 export interface CheckpointRow {
   id: string;
@@ -74,9 +74,29 @@ export class EventRows {
     ).map(parseBody);
   }
 
+  /** The newest progress that had come at `step`. */
+  progressAt(jobId: string, step: number): Extract<JobEventBody, { type: "progress" }> | null {
+    const row = this.#database.get<StoredEvent>(
+      `SELECT * FROM events WHERE job_id = ? AND type = 'progress'
+         AND json_extract(body, '$.step') <= ? ORDER BY sequence DESC LIMIT 1`,
+      jobId,
+      step,
+    );
+    return row ? JSON.parse(row.body) : null;
+  }
+
+  /** What was measured while a job ran, oldest first. */
+  measured(jobId: string): JobEventBody[] {
+    return this.#database.all<StoredEvent>(
+      `SELECT * FROM events WHERE job_id = ? AND type IN ('progress', 'evaluated')
+       ORDER BY sequence`,
+      jobId,
+    ).map((row) => parseBody(row).body);
+  }
+
   /** Events as OpenAI lists them: newest first. */
   eventPage<T extends object>(id: string, query: PageQuery, present: (e: JobEvent) => T): Page<T> {
-    const limit = query.limit ?? USUAL_LIMIT;
+    const limit = limitOf(query, "events");
     const ascending = query.order === "asc";
     let cursor = ascending ? 0 : Number.MAX_SAFE_INTEGER;
     if (query.after !== undefined) {

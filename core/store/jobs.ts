@@ -5,8 +5,8 @@
  * folds the status.
  */
 import { BullionError } from "../../contract/errors.ts";
-import type { JobKind } from "../../contract/job.ts";
-import type { Page, PageQuery } from "../../contract/page.ts";
+import type { JobKind, JobQuery } from "../../contract/job.ts";
+import type { Page } from "../../contract/page.ts";
 import type { Database } from "./database.ts";
 import { pageOfRows } from "./page.ts";
 
@@ -57,10 +57,25 @@ export class JobRows<P> {
     );
   }
 
-  page<T extends object>(kind: JobKind, query: PageQuery, present: (row: JobRow<P>) => T): Page<T> {
+  /** With `metadata` those alone whose request had every pair of it; null: those that had none. */
+  page<T extends object>(
+    kind: JobKind,
+    { metadata, ...query }: JobQuery,
+    present: (row: JobRow<P>) => T,
+  ): Page<T> {
+    const pairs = Object.entries(metadata ?? {});
+    const path = "'$.request.metadata'";
+    const where = [
+      "kind = ?",
+      ...pairs.map(() =>
+        `EXISTS (SELECT 1 FROM json_each(jobs.plan, ${path}) AS pair
+           WHERE pair.key = ? AND pair.value = ?)`
+      ),
+      ...(metadata === null ? [`json_type(plan, ${path}) IS NOT 'object'`] : []),
+    ].join(" AND ");
     return pageOfRows<StoredJob<P>, T>(
       this.#database,
-      { table: "jobs", cursor: "id", where: "kind = ?", values: [kind] },
+      { table: "jobs", cursor: "id", where, values: [kind, ...pairs.flat()] },
       query,
       (row) => present(parsePlan(row)),
     );

@@ -3,15 +3,20 @@
  *
  * The lock is an exclusive SQLite transaction on the file `lock`: the kernel frees it when the process
  * ends, however it ends, so no stale process number has to be guessed about. `holder.json` beside it
- * tells others whom to ask instead.
+ * tells others whom to ask instead, and holds a key that only those can read who may use the folder:
+ * who sends it to the holder asks as if the folder were his own.
  */
 import { DatabaseSync } from "node:sqlite";
 import { join } from "node:path";
 import { z } from "zod";
 import { BullionError } from "../../contract/errors.ts";
 
-const Holder = z.object({ pid: z.int(), address: z.string().nullable() });
-type Holder = z.infer<typeof Holder>;
+const Holder = z.object({
+  pid: z.int(),
+  address: z.string().nullable(),
+  key: z.string().nullable().default(null), // null: of a version that had none
+});
+export type Holder = z.infer<typeof Holder>;
 
 /** `param` is the address of the holder, to hand the work to; null where it listens nowhere. */
 function inUse(folder: string, holder: Holder | null): BullionError {
@@ -27,6 +32,8 @@ function inUse(folder: string, holder: Holder | null): BullionError {
 }
 
 export class FolderLock {
+  /** New for every holder. */
+  readonly key = crypto.randomUUID();
   readonly #folder: string;
   readonly #sqlite: DatabaseSync;
 
@@ -48,7 +55,9 @@ export class FolderLock {
   /** Tells others where this holder listens. */
   announce(address: string | null): void {
     const place = join(this.#folder, "holder.json");
-    const holder: Holder = { pid: Deno.pid, address };
+    const holder: Holder = { pid: Deno.pid, address, key: this.key };
+    Deno.writeTextFileSync(place + ".new", "", { mode: 0o600 });
+    Deno.chmodSync(place + ".new", 0o600); // one that was left behind keeps its mode
     Deno.writeTextFileSync(place + ".new", JSON.stringify(holder) + "\n");
     Deno.renameSync(place + ".new", place);
   }
@@ -62,7 +71,8 @@ export class FolderLock {
   }
 }
 
-function readHolder(folder: string): Holder | null {
+/** Who holds the folder, as far as it can be read. */
+export function readHolder(folder: string): Holder | null {
   try {
     return Holder.parse(JSON.parse(Deno.readTextFileSync(join(folder, "holder.json"))));
   } catch {

@@ -6,10 +6,20 @@ import { BullionError } from "../../contract/errors.ts";
 import type { Page, PageQuery } from "../../contract/page.ts";
 import type { Database } from "./database.ts";
 
-export const USUAL_LIMIT = 20;
+/** Entries of a page that names no limit: as many as OpenAI's list of that kind. */
+const USUAL_LIMIT = {
+  files: 10_000,
+  datasets: 20,
+  documents: 20,
+  jobs: 20,
+  events: 20,
+  checkpoints: 10,
+} as const;
+
+type Listed = keyof typeof USUAL_LIMIT;
 
 export interface Listing {
-  table: "files" | "datasets" | "documents" | "jobs" | "checkpoints" | "models";
+  table: Exclude<Listed, "events">;
   cursor: "id" | "name"; // the column that `after` names
   where?: string;
   values?: SQLInputValue[];
@@ -22,13 +32,14 @@ export function pageOfRows<R, T extends object>(
   query: PageQuery,
   present: (row: R) => T,
 ): Page<T> {
-  const limit = query.limit ?? USUAL_LIMIT;
+  const limit = limitOf(query, table);
   const [sign, direction] = query.order === "asc" ? [">", "ASC"] : ["<", "DESC"];
   const conditions = [where];
   const parameters = [...values];
   if (query.after !== undefined) {
-    const sql = `SELECT rowid AS place FROM ${table} WHERE ${cursor} = ?`;
-    const row = database.get<{ place: number }>(sql, query.after);
+    // An entry of another list, such as another job's checkpoint, is none to go on from.
+    const sql = `SELECT rowid AS place FROM ${table} WHERE ${where} AND ${cursor} = ?`;
+    const row = database.get<{ place: number }>(sql, ...values, query.after);
     if (!row) throw unknownCursor(query.after);
     conditions.push(`rowid ${sign} ?`);
     parameters.push(row.place);
@@ -39,6 +50,10 @@ export function pageOfRows<R, T extends object>(
     limit + 1,
   );
   return page(rows.slice(0, limit).map(present), rows.length > limit, cursor);
+}
+
+export function limitOf({ limit }: PageQuery, list: Listed): number {
+  return limit ?? USUAL_LIMIT[list];
 }
 
 /** A page of entries whose id stands under `key`. */

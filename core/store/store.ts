@@ -64,6 +64,11 @@ export class Store<P = unknown> {
     return isBelow(jobs, path) ? path.slice(jobs.length + 1).split("/")[0] || null : null;
   }
 
+  /** See core/store/lock. */
+  get key(): string {
+    return this.#lock.key;
+  }
+
   announce(address: string | null): void {
     this.#lock.announce(address);
   }

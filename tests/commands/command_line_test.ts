@@ -86,9 +86,8 @@ Deno.test("a mistake ends with one sentence and an exit code, not with a trace",
   assert.deepEqual([known.code, /deno task doctor/.test(known.stdout)], [0, true]);
 });
 
-Deno.test("while a service holds the data folder, a command hands its job over", async () => {
+Deno.test("while a service holds the data folder, a command hands its job over with its directory", async () => {
   const service = await RunningService.start();
-  await service.upload("quarters", records);
   await Deno.writeTextFile(`${folder}/held.yaml`, recipe({ output_dir: "saves/held" }));
   const args = ["held.yaml", "--data", service.folder, ...tiny];
   const { code, stdout, stderr } = await command("train", args, folder);
@@ -100,5 +99,16 @@ Deno.test("while a service holds the data folder, a command hands its job over",
   assert.deepEqual(jobs.map(({ output_dir, status }) => [output_dir, status]), [
     ["saves/held", "succeeded"],
   ]);
+  // Data, base and output are those of the directory, as without the service.
+  assert.match(stdout, /Adapter: +saves\/held\n/);
+  assert.ok((await Deno.stat(`${folder}/saves/held/adapter_model.safetensors`)).isFile);
+  await write("held_export.yaml", {
+    ...merge,
+    adapter_name_or_path: "saves/held",
+    export_dir: `${folder}/output/held`,
+  });
+  const merged = await command("export", ["held_export.yaml", ...args.slice(1)], folder);
+  assert.equal(merged.code, 0, merged.stdout + merged.stderr);
+  assert.ok((await Deno.stat(`${folder}/output/held/config.json`)).isFile);
   await service.end("SIGTERM");
 });

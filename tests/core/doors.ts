@@ -67,7 +67,7 @@ export class FakeWork implements RunningWork {
       : ["", ""];
     Deno.mkdirSync(folder, { recursive: true });
     Deno.writeTextFileSync(`${folder}/${file}`, "{}");
-    this.say({ type: "finished", result: { train_loss: 0.5 } });
+    this.say({ type: "finished", result: { train_loss: 0.5, tokens: 1000, trained_tokens: 400 } });
   }
 
   // deno-lint-ignore require-await -- the door's shape

@@ -51,6 +51,11 @@ Deno.test("a job runs to a model, with events and checkpoints on the way", async
   assert.match(job.fine_tuned_model!, /^ft:bullion-tiny:sdk:/);
   assert.ok(job.trained_tokens! > 0);
   tuned = job.fine_tuned_model!;
+  assert.equal(job.hyperparameters.batch_size, 8, "auto is shown as what it came to be");
+  const [results] = await all(client.files.list({ purpose: "fine-tune-results" }));
+  assert.deepEqual(job.result_files, [results.id]);
+  const csv = await (await client.files.content(results.id)).text();
+  assert.match(csv, /^step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n1,\d/);
 
   const events = await all(client.fineTuning.jobs.listEvents(job.id, { limit: 5 }));
   assert.match(events[0]!.message, /succeeded/);

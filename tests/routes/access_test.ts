@@ -1,5 +1,8 @@
 /** Who is let in, and how much they may send. */
 import assert from "node:assert/strict";
+import { BullionError } from "../../contract/errors.ts";
+import type { Origin } from "../../core/rooms.ts";
+import { originHeaders } from "../../routes/access.ts";
 import { appOver, errorOf, post } from "./fake_service.ts";
 
 const page = { object: "list" as const, data: [], first_id: null, last_id: null, has_more: false };
@@ -79,4 +82,33 @@ Deno.test("an upload without a stated length goes on as it comes", async () => {
   const body = ReadableStream.from([new Uint8Array(7_000), new Uint8Array(6_000)]);
   await appOver({ datasets: { put } }).request("/v1/datasets?name=a", { ...post(""), body });
   assert.deepEqual(arrived, [7_000, 6_000]);
+});
+
+Deno.test("who knows the data folder's key may name the directory of a job, others may not", async () => {
+  const origins: Origin[] = [];
+  const refusal = new BullionError("invalid_recipe", "enough");
+  const see = ({ origin }: { origin: Origin }) => {
+    origins.push(origin);
+    return Promise.reject(refusal);
+  };
+  const app = appOver({
+    jobs: { createTrain: (request) => see(request as { origin: Origin }), createExport: see },
+  });
+  const cwd = Deno.makeTempDirSync({ prefix: "目录 " });
+  const yaml = { "Content-Type": "application/yaml" };
+  for (const path of ["/v1/fine_tuning/jobs", "/v1/exports"]) {
+    await app.request(path, post("a: b", { ...yaml, ...originHeaders("folder-key", cwd) }));
+    await app.request(path, post("a: b", yaml));
+    const wrong = originHeaders("folder-kez", cwd);
+    const refused = await app.request(path, post("a: b", { ...yaml, ...wrong }));
+    assert.equal(refused.status, 403);
+    assert.equal((await errorOf(refused)).code, "wrong_folder_key");
+    const unseen = originHeaders("folder-key", `${cwd}/gone`);
+    const nowhere = await app.request(path, post("a: b", { ...yaml, ...unseen }));
+    assert.equal(nowhere.status, 400);
+    assert.equal((await errorOf(nowhere)).code, "directory_not_found");
+  }
+  const here = { kind: "command_line", cwd };
+  assert.deepEqual(origins, [here, { kind: "rest" }, here, { kind: "rest" }]);
+  Deno.removeSync(cwd);
 });

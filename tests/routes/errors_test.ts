@@ -61,8 +61,8 @@ Deno.test("a field of a wrong value is named with its whole path", async () => {
   const messages = [{ role: "user", content: "a" }, { role: "robot", content: "b" }];
   const response = await appOver({}).request("/v1/chat/completions", post({ ...chat, messages }));
   const { code, param, message } = await errorOf(response);
-  assert.deepEqual([code, param], ["invalid_request", "messages.1.role"]);
-  assert.match(String(message), /messages\.1\.role/);
+  assert.deepEqual([code, param], ["invalid_request", "messages[1].role"]);
+  assert.match(String(message), /messages\[1\]\.role/);
 });
 
 Deno.test("every fault of a body is said at once", async () => {
@@ -175,6 +175,6 @@ Deno.test("half a character is refused where it stands, and never reaches the en
   ) {
     const response = await app.request(path, post(body));
     assert.equal(response.status, 400, path);
-    assert.match(String((await errorOf(response)).message), /half a character|Invalid input/);
+    assert.match(String((await errorOf(response)).message), /half a character/);
   }
 });

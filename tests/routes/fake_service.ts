@@ -25,6 +25,7 @@ export function fakeService(rooms: Rooms = {}): Service {
     models: room("models"),
     chat: room("chat"),
     metrics: new Metrics(),
+    folderKey: "folder-key",
     health: rooms.health ?? unexpected("health"),
     announce: unexpected("announce"),
     close: unexpected("close"),

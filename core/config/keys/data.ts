@@ -1,9 +1,14 @@
 /** Keys about records: where they come from and how they become tokens. Allowed in every scope. */
+import { TemplateName } from "../../../contract/recipe.ts";
 import { honoured, key, noEffect, refused } from "./key.ts";
 import { anything, boolean, choice, float, integer, list, orNull, text } from "./value_types.ts";
 
 export const DATA_KEYS = {
-  template: key(orNull(text), null, honoured("train", "predict", "export", "chat")),
+  template: key(
+    orNull(choice(...TemplateName.options)),
+    null,
+    honoured("train", "predict", "export", "chat"),
+  ),
   dataset: key(orNull(list), null, honoured("train")),
   eval_dataset: key(orNull(list), null, honoured("train", "predict")),
   dataset_dir: key(text, "data", honoured("train", "predict")),

@@ -13,6 +13,8 @@ export interface ValueType<T> {
   readonly expects: string;
   /** `source` is the plain text as typed, where there is one: a date or an octal stays what was meant. */
   read(raw: unknown, source: string | null): T | undefined;
+  /** Of a type that is a few words: those. */
+  readonly words?: readonly string[];
 }
 
 /** What a user must know of a value that is honoured; null: nothing. */

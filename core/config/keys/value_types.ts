@@ -80,6 +80,7 @@ export const mapping: ValueType<Record<string, unknown>> = {
 /** One of a few words. `no` may be written bare, though YAML 1.1 reads it as false. */
 export function choice<const W extends string>(...words: W[]): ValueType<W> {
   return {
+    words,
     expects: words.length === 1 ? `only ${words[0]}` : `one of ${words.join(", ")}`,
     read(raw, source) {
       const word = raw === false && words.some((w) => w === "no") ? "no" : text.read(raw, source);
@@ -90,6 +91,7 @@ export function choice<const W extends string>(...words: W[]): ValueType<W> {
 
 export function orNull<T>(type: ValueType<T>): ValueType<T | null> {
   return {
+    words: type.words,
     expects: `${type.expects}, or null`,
     read: (raw, source) => raw === null ? null : type.read(raw, source),
   };

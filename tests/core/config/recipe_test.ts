@@ -1,5 +1,5 @@
 // LLaMA-Factory's YAML: what is read, what is refused, and what is said about the rest.
-import { deepStrictEqual, doesNotMatch, equal, match, ok } from "node:assert/strict";
+import { deepStrictEqual, doesNotMatch, equal, match, ok, throws } from "node:assert/strict";
 import { BullionError } from "../../../contract/errors.ts";
 import { readRecipe, recipeFromKeys, scopeOfTraining } from "../../../core/config/llamafactory.ts";
 import type { Recipe, Scope } from "../../../core/config/llamafactory.ts";
@@ -273,6 +273,28 @@ Deno.test("trust_remote_code is accepted and named", () => {
   deepStrictEqual(train("trust_remote_code: true\n").notes.map(({ key }) => key), [
     "trust_remote_code",
   ]);
+});
+
+Deno.test("a word that is none of the known ones is refused with the nearest", () => {
+  match(
+    fault("train", "lr_scheduler_type: cosin\n"),
+    /line 5, lr_scheduler_type: one of linear, .* is needed, got cosin; the nearest one is cosine$/,
+  );
+  for (const scope of Object.keys(SMALLEST) as Scope[]) {
+    const text = SMALLEST[scope].replace("llama3", "llama-3");
+    throws(() => readRecipe(text, scope), {
+      code: "invalid_recipe",
+      param: "template",
+      message: /template: one of llama3, chatml, .*, got llama-3; the nearest one is llama3$/,
+    });
+  }
+});
+
+Deno.test("an empty lora_target is refused", () => {
+  match(
+    fault("train", "lora_target: ''\n"),
+    /lora_target: is empty; write all, or names of layers/,
+  );
 });
 
 Deno.test("a training without template uses the base's own and says so", () => {

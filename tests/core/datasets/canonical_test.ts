@@ -220,3 +220,21 @@ Deno.test("reading can be aborted between records", async () => {
     match((error as Error).message, /the client left/);
   }
 });
+
+Deno.test("empty answers are trained, and said with their places", async () => {
+  const answers = ["答", "", "答", " \n"];
+  const alpaca = answers.map((output) => ({ instruction: "问", output }));
+  const { records, report } = await toCanonical(jsonl(...alpaca));
+  equal(records.length, 4);
+  deepStrictEqual(report.notes, [
+    "2 records have an empty answer (record 1 in line 2, record 3 in line 4); the model learns to " +
+    "say nothing there: fill it in, or take the record out",
+  ]);
+  const openai = answers.slice(0, 2).map((content) => ({
+    messages: [{ role: "user", content: "问" }, { role: "assistant", content }],
+  }));
+  const lines = await toCanonical(jsonl(...openai));
+  match(lines.report.notes.join(), /^1 record has an empty answer \(record 1 in line 2\)/);
+  const many = Array.from({ length: 12 }, () => ({ instruction: "问", output: "" }));
+  match((await toCanonical(jsonl(...many))).report.notes.join(), /in line 10 and 2 more\)/);
+});

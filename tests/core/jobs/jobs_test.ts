@@ -235,3 +235,14 @@ Deno.test("the same command typed again follows its own unfinished job", async (
   await bench.until(first.id, "succeeded");
   ok(Deno.statSync(join(bench.cwd, "saves/one/adapter_config.json")).isFile);
 });
+
+Deno.test("a job says which answers of its data are empty", async () => {
+  await using bench = await Bench.open();
+  const records = [{ instruction: "问", output: "答" }, { instruction: "问", output: "" }];
+  const { report } = await bench.service.datasets.put("holes", streamOf(JSON.stringify(records)));
+  const said = "1 record has an empty answer (record 1 in line 1)";
+  ok(String(report.notes).startsWith(said));
+  const { id } = await bench.train({ dataset: "holes" });
+  await bench.trainer.next();
+  ok((await bench.messages(id)).some((text) => text.startsWith(`Data set holes: ${said}`)));
+});

@@ -1,5 +1,6 @@
 // A data folder has one holder, and a dead holder is none.
-import { equal, throws } from "node:assert/strict";
+import { equal, notEqual, throws } from "node:assert/strict";
+import { readHolder } from "../../../core/store/lock.ts";
 import { Store } from "../../../core/store/store.ts";
 import { temporaryFolder } from "../folder.ts";
 
@@ -12,6 +13,20 @@ Deno.test("a second opening is refused and names the holder's address", () => {
     param: "http://127.0.0.1:8321",
   });
   holder.close();
+});
+
+Deno.test("every holder has a key of its own, which nobody but the owner can read", () => {
+  using folder = temporaryFolder();
+  const place = `${folder.path}/holder.json`;
+  const keys = Array.from({ length: 2 }, () => {
+    Deno.writeTextFileSync(`${place}.new`, "", { mode: 0o644 }); // a crash may leave one
+    const holder = Store.open(folder.path, null);
+    equal(Deno.statSync(place).mode! & 0o777, 0o600);
+    equal(readHolder(folder.path)?.key, holder.key);
+    holder.close();
+    return holder.key;
+  });
+  notEqual(keys[0], keys[1]);
 });
 
 Deno.test("a folder that was given back can be opened again", () => {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bullion.contract.errors import Refusal
 from bullion.contract.worker import Message
 from bullion.data.records import Record, Turn
-from bullion.data.template import TEMPLATES, chat_prompt_ids, choose, stop_ids
+from bullion.data.template import OWN, TEMPLATES, chat_prompt_ids, choose, stop_ids
 from bullion.data.tokens import Encoder
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -126,6 +128,11 @@ def test_without_a_name_llama3_is_known_by_its_tokens_and_others_by_their_own_te
     assert other.decode(chat_prompt_ids(other, MESSAGES)).endswith("<|im_start|>assistant\n")
     with pytest.raises(Refusal, match="no chat template"):
         chat_prompt_ids(bytes_tokenizer(["<s>", "</s>"], chat=None), MESSAGES)
+
+
+def test_the_templates_are_those_that_a_request_may_name() -> None:
+    golden = Path(__file__).parents[2] / "golden/templates.json"
+    assert [*TEMPLATES, OWN] == json.loads(golden.read_text(encoding="utf-8"))
 
 
 def test_an_unknown_template_is_refused_with_the_nearest(tokenizer: Any) -> None:

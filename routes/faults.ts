@@ -1,0 +1,97 @@
+/**
+ * Zod's faults in our words: what is wrong, which value it was, what is taken instead.
+ *
+ * `sentenceOf` is zod's error map, which alone sees values and schemas; `faultsOf` lays the issues that
+ * came of it side by side, each with its path. Neither knows which route was asked.
+ */
+import type { z } from "zod";
+import { nearest } from "../core/config/nearest.ts";
+import { expectationOf, type Schema, spoken } from "./expectations.ts";
+
+export interface Fault {
+  path: string; // messages[2].content
+  sentence: string;
+  isUnknown: boolean; // the path ends in a key that there is not
+}
+
+type RawIssue = z.core.$ZodRawIssue;
+
+/** One sentence for an issue; for unknown keys a line for each. */
+export function sentenceOf(issue: RawIssue): string | undefined {
+  const schema = (issue.schema ?? issue.inst) as Schema | undefined;
+  switch (issue.code) {
+    case "unrecognized_keys": {
+      const known = Object.keys(schema?._zod.def.shape ?? {});
+      return issue.keys.map((key) => unknownKey(key, known)).join("\n");
+    }
+    case "invalid_key":
+      return "cannot be a key here";
+    case "invalid_value":
+      return needed(issue.values, issue.input);
+    case "invalid_union":
+      if (issue.discriminator !== undefined) {
+        const tagged = issue.input as Record<string, unknown>;
+        return needed(issue.options as unknown[], tagged[issue.discriminator]);
+      }
+      return schema && needed(expectationOf(schema), issue.input);
+    case "invalid_type":
+    case "too_small":
+    case "too_big":
+      if (schema === undefined) return issue.input === undefined ? "is missing" : undefined;
+      return needed(expectationOf(schema), issue.input);
+    default:
+      return undefined;
+  }
+}
+
+/** Every fault of a failed check, in zod's order. `where` stands for an empty path. */
+export function faultsOf(issues: readonly z.core.$ZodIssue[], where: string): Fault[] {
+  return issues.flatMap((issue) => faultsAt(issue, [], where));
+}
+
+function faultsAt(issue: z.core.$ZodIssue, before: PropertyKey[], where: string): Fault[] {
+  const path = [...before, ...issue.path];
+  if (issue.code === "unrecognized_keys") {
+    const sentences = issue.message.split("\n");
+    return issue.keys.map((key, i) => ({
+      path: written([...path, key]),
+      sentence: sentences[i]!,
+      isUnknown: true,
+    }));
+  }
+  if (issue.code === "invalid_union") {
+    // Where one member alone is of the value's kind, its own faults say more than a list of members.
+    const [member, ...more] = issue.errors.filter((faults) => !faults.some(isOfAnotherKind));
+    if (member && more.length === 0) return member.flatMap((fault) => faultsAt(fault, path, where));
+  }
+  return [{ path: written(path) || where, sentence: issue.message, isUnknown: false }];
+}
+
+function isOfAnotherKind({ path, code }: z.core.$ZodIssue): boolean {
+  return path.length === 0 &&
+    (code === "invalid_type" || code === "invalid_value" || code === "invalid_union");
+}
+
+function unknownKey(key: string, known: string[]): string {
+  const hint = known.length === 0 ? "take it out" : `the nearest one is ${nearest(key, known)}`;
+  return `there is no such key; ${hint}`;
+}
+
+/** `wanted` is a description, or the words that are taken. */
+function needed(wanted: string | readonly unknown[], value: unknown): string {
+  const words = typeof wanted === "string" ? [] : wanted;
+  const one = words.length > 1 ? "one of " : "";
+  const what = typeof wanted === "string" ? wanted : one + words.map(spoken).join(", ");
+  if (value === undefined) return `is missing; ${what} is needed`;
+  if (Number.isNaN(value)) return `${what} is needed`; // a query's text that is no number
+  const isNear = typeof value === "string" && words.length > 1;
+  const hint = isNear ? `; the nearest one is ${spoken(nearest(value, words.map(String)))}` : "";
+  return `${what} is needed, got ${spoken(value)}${hint}`;
+}
+
+function written(path: PropertyKey[]): string {
+  return path.reduce<string>((text, part) => {
+    if (typeof part === "number") return `${text}[${part}]`;
+    return text === "" ? String(part) : `${text}.${String(part)}`;
+  }, "");
+}

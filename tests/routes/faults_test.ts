@@ -1,0 +1,130 @@
+/** What is wrong in a body is said with its path, the value that came and what is taken. */
+import assert from "node:assert/strict";
+import { appOver, errorOf, post } from "./fake_service.ts";
+
+const chat = { model: "m", messages: [{ role: "user", content: "hello" }] };
+const text = { model: "m", prompt: "hello" };
+const job = { model: "m", training_file: "file-1" };
+const user = (more: Record<string, unknown>) => ({ role: "user", ...more });
+
+async function refusal(path: string, body: unknown) {
+  const response = await appOver({}).request(path, post(body));
+  assert.equal(response.status, 400);
+  return await errorOf(response);
+}
+
+function says(title: string, path: string, body: unknown, message: string): void {
+  Deno.test(title, async () => assert.equal((await refusal(path, body)).message, message));
+}
+
+const CHAT = "/v1/chat/completions";
+const TEXT = "/v1/completions";
+const JOBS = "/v1/fine_tuning/jobs";
+
+says(
+  "an unknown key hears the nearest one",
+  CHAT,
+  { ...chat, temprature: 1, max_token: 5 },
+  "temprature: there is no such key; the nearest one is temperature; " +
+    "max_token: there is no such key; the nearest one is max_tokens",
+);
+says(
+  "an unknown key below the top hears the nearest one of its place",
+  JOBS,
+  { ...job, method: { type: "supervised", supervised: { hyperparameters: { n_epoch: 3 } } } },
+  "method.supervised.hyperparameters.n_epoch: there is no such key; the nearest one is n_epochs",
+);
+says(
+  "an unknown key of a request for tokens is refused as well",
+  "/tokenize",
+  { model: "m", prompt: "a", add_special: true },
+  "add_special: there is no such key; the nearest one is add_special_tokens",
+);
+says(
+  "a value of the wrong type is shown beside what is taken",
+  CHAT,
+  { ...chat, temperature: "hot", stream: "yes", top_logprobs: 1.5 },
+  'stream: true or false is needed, got "yes"; temperature: a number from 0 to 2 is needed, ' +
+    'got "hot"; top_logprobs: an integer from 0 to 20 is needed, got 1.5',
+);
+says(
+  "a value out of range hears the range",
+  CHAT,
+  { ...chat, temperature: 9, top_p: 0, n: 0 },
+  "n: an integer from 1 to 128 is needed, got 0; temperature: a number from 0 to 2 is needed, " +
+    "got 9; top_p: a number above 0, 1 at most is needed, got 0",
+);
+says(
+  "a word that is none of the known ones hears them and the nearest",
+  CHAT,
+  { ...chat, messages: [{ role: "usr", content: "a" }] },
+  'messages[0].role: one of "developer", "system", "user", "assistant", "tool" is needed, ' +
+    'got "usr"; the nearest one is "user"',
+);
+says("one word alone is named", JOBS, {
+  ...job,
+  method: { type: "dpo" },
+}, 'method.type: "supervised" is needed, got "dpo"');
+says(
+  "a key that is missing says what belongs there",
+  JOBS,
+  { model: "m" },
+  "training_file: is missing; a non-empty text is needed",
+);
+says(
+  "a value that is none of several kinds hears them all",
+  TEXT,
+  { ...text, prompt: 5 },
+  "prompt: a text, a non-empty list of texts, a non-empty list of integers or a non-empty list of " +
+    "lists of integers is needed, got 5",
+);
+says(
+  "of several kinds the one that was meant says what is wrong with it",
+  TEXT,
+  { ...text, prompt: [-1], stop: ["a", "b", "c", "d", "e"] },
+  'stop: a list of texts of at most 4 entries is needed, got ["a","b","c","d","e"]; ' +
+    "prompt[0]: an integer of at least 0 is needed, got -1",
+);
+says(
+  "a fault deep in a list is named with its whole path",
+  CHAT,
+  { ...chat, messages: [user({ content: "a" }), user({ content: "b" }), user({ content: 5 })] },
+  "messages[2].content: a text or a list of objects is needed, got 5",
+);
+says(
+  "a part that is no text is named in its list",
+  CHAT,
+  { ...chat, messages: [user({ content: [{ type: "image_url", text: "a" }] })] },
+  'messages[0].content[0].type: "text" is needed, got "image_url"',
+);
+says("a body that is no object says so", CHAT, "[1]", "the body: an object is needed, got [1]");
+says(
+  "a suffix with other characters is shown",
+  JOBS,
+  { ...job, suffix: "a b" },
+  "suffix: letters, digits, '.', '_' and '-' are allowed, got a b",
+);
+
+Deno.test("a long value is cut short", async () => {
+  const { message } = await refusal(CHAT, { ...chat, temperature: "x".repeat(1000) });
+  assert.equal(
+    message,
+    `temperature: a number from 0 to 2 is needed, got "${"x".repeat(59)}…`,
+  );
+});
+
+Deno.test("param is the path of the first fault, and null for the body as a whole", async () => {
+  const messages = [user({ content: "a", nmae: "x" })];
+  const { param, code } = await refusal(CHAT, { ...chat, messages });
+  assert.deepEqual([param, code], ["messages[0].nmae", "unknown_parameter"]);
+  assert.equal((await refusal(CHAT, "[1]")).param, null);
+});
+
+Deno.test("a query hears what is taken, too", async () => {
+  const response = await appOver({}).request("/v1/files?limit=none&order=up");
+  assert.equal(
+    (await errorOf(response)).message,
+    'limit: an integer from 1 to 10000 is needed; order: one of "asc", "desc" is needed, got "up"; ' +
+      'the nearest one is "asc"',
+  );
+});
