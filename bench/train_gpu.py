@@ -58,7 +58,8 @@ def run_tests(device_wanted: bool) -> Outcome:
     wanted = ("FAILED", "ERROR", "SKIPPED", "E  ")
     lines = [line for line in ran.stdout.splitlines() if line.startswith(wanted)]
     last = (ran.stdout.strip() or ran.stderr.strip()).splitlines()[-1:]
-    missing = device_wanted and any("GPU" in line for line in lines if line.startswith("SKIPPED"))
+    skipped = [line for line in lines if line.startswith("SKIPPED")]
+    missing = device_wanted and any("needs a GPU" in s or "no GPU" in s for s in skipped)
     return ran.returncode == 0 and not missing, lines[:40] + last
 
 
