@@ -94,7 +94,7 @@ def killed_twice(spec: TrainSpec, spares: Spares, draw: random.Random) -> tuple[
     """Killed inside a step, resumed, killed inside a save, resumed; with a line for each kill."""
     taken, kills = [], []
     trainer = spares.take()
-    target = draw.randint(SAVE_EVERY + 1, STEPS // 2)
+    target = draw.randint(2 * SAVE_EVERY + 1, STEPS // 2)  # the first save is on disk by then
     began = time.monotonic()
     for event in trainer.run(spec):
         if event["type"] != "progress":

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+FORWARD = 0.5  # of a step: frozen weights have one product backward for each one forward
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -61,25 +63,49 @@ class Meter:
 
 
 class Pace:
-    """Tokens a second and seconds left, from the newer half of the steps: the start is slower."""
+    """Tokens a second and seconds left, from the newer half of the steps: the start is slower.
 
-    def __init__(self, tokens_of_steps: Sequence[int], done: int) -> None:
+    Evaluations count apart: what they took so far says what those to come will take, and before the
+    first of them its tokens do. `evaluations`: the steps after which one is due, ascending.
+    """
+
+    def __init__(
+        self,
+        tokens_of_steps: Sequence[int],
+        done: int,
+        evaluations: Sequence[int] = (),
+        evaluated_tokens: int = 0,
+    ) -> None:
         self._ends = list(itertools.accumulate(tokens_of_steps, initial=0))
         self._began = time.monotonic()
         self._steps = [done]
-        self._seconds = [0.0]
+        self._working = [0.0]  # seconds, evaluations left out
+        self._evaluations = evaluations
+        self._evaluated_tokens = evaluated_tokens
+        self._pauses: list[float] = []
 
     def tokens(self, step: int) -> int:
         """Tokens from the first step of the job to the end of `step`."""
         return self._ends[step]
 
+    def evaluated(self, seconds: float) -> None:
+        """An evaluation has just ended, which took so long."""
+        self._pauses.append(seconds)
+
     def mark(self, step: int) -> tuple[float, float, float]:
-        """`step` has just ended: (seconds since this run began, tokens a second, seconds left)."""
+        """`step` has just ended, what is due after it has not begun: (seconds since this run began,
+        tokens a second between evaluations, seconds left)."""
         seconds = time.monotonic() - self._began
+        working = seconds - sum(self._pauses)
         middle = (self._steps[0] + step) // 2
         start = bisect.bisect_right(self._steps, middle) - 1
         tokens = self._ends[step] - self._ends[self._steps[start]]
-        rate = tokens / max(seconds - self._seconds[start], 1e-9)
+        rate = max(tokens, 1) / max(working - self._working[start], 1e-9)
         self._steps.append(step)
-        self._seconds.append(seconds)
-        return seconds, rate, (self._ends[-1] - self._ends[step]) / max(rate, 1e-9)
+        self._working.append(working)
+        to_come = len(self._evaluations) - bisect.bisect_left(self._evaluations, step)
+        if self._pauses:
+            each = sum(self._pauses) / len(self._pauses)
+        else:
+            each = FORWARD * self._evaluated_tokens / rate
+        return seconds, rate, (self._ends[-1] - self._ends[step]) / rate + to_come * each

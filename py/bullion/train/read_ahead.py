@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
+from bullion.models.tensors import INDEX
 from bullion.train.plan import free_memory
 
 BLOCK = 8 << 20  # bytes read at a time, into one buffer
-INDEX = "model.safetensors.index.json"
 
 
 class ReadAhead:

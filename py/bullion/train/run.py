@@ -91,7 +91,10 @@ class Run:
         self._first = self._step + 1
         total = self.course.total_steps
         lengths = [len(example) for example in self.examples.train]
-        self._pace = Pace(self.course.sums(lengths), done=self._step)
+        held_out = sum(len(example) for example in self.examples.eval)
+        asked = self.spec.evaluation
+        evaluations = self.course.steps_due(asked.strategy, asked.steps)
+        self._pace = Pace(self.course.sums(lengths), self._step, evaluations, held_out)
         began = time.monotonic()
         try:
             while self._step < total and not self._patience_is_over():
@@ -191,6 +194,7 @@ class Run:
 
     def _evaluate(self, interruption: Interruption | None) -> Iterator[Event]:
         yield from self._arrived(wait=True)
+        began = time.monotonic()
         evaluation = Evaluation(
             self.stepper,
             self.examples.eval,
@@ -203,6 +207,7 @@ class Run:
                 self.stopped = "cancel"
                 return
         loss, metrics = evaluation.result()
+        self._pace.evaluated(time.monotonic() - began)
         epoch = self.course.epoch_after(self._step)
         self._evaluated = EvaluatedEvent(self.id, self._step, epoch, loss, metrics)
         self.best.note(self._step, loss)

@@ -80,6 +80,10 @@ class Course:
             return step % steps == 0
         return pace == "epoch" and (step % self.steps_per_epoch == 0 or step == self.total_steps)
 
+    def steps_due(self, pace: Pace, steps: int) -> list[int]:
+        """All steps of the job after which something of that pace happens, ascending."""
+        return [s for s in range(1, self.total_steps + 1) if self.due(s, pace, steps)]
+
 
 @lru_cache(maxsize=2)
 def _order(records: int, seed: int | None) -> list[int]:

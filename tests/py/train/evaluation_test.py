@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from bullion.contract.recipe import EvaluationSpec, LengthSpec, SavingSpec, TrainSpec
 from bullion.data.examples import prepare
+from bullion.train.evaluate import Evaluation
 from peft import PeftModel
 from safetensors.torch import load_file
 from small_jobs import of_type, run, write_records
@@ -62,6 +65,22 @@ def test_eval_loss_and_accuracy_are_those_of_plain_transformers(
         losses += [total / count] * len(batch)
     assert last.eval_loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)
     assert last.metrics["eval_accuracy"] == pytest.approx(sum(shares) / len(shares), abs=1e-4)
+
+
+def test_the_seconds_left_hold_the_evaluations_to_come_and_the_rate_does_not(
+    quick: TrainSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = Evaluation.batches
+
+    def slowly(evaluation: Evaluation) -> Iterator[None]:
+        time.sleep(1.0)
+        yield from batches(evaluation)
+
+    monkeypatch.setattr(Evaluation, "batches", slowly)
+    progress = {event.step: event for event in of_type(run(evaluated(quick)), "progress")}
+    assert 2.0 < progress[7].seconds_left < 4.0  # after 12 and after 18
+    assert 1.0 < progress[13].seconds_left < 2.5
+    assert progress[18].tokens_per_second > 2 * progress[18].tokens / progress[18].seconds
 
 
 def test_the_best_adapter_is_the_one_left_behind(quick: TrainSpec) -> None:
