@@ -30,7 +30,7 @@ def asked(quick: TrainSpec) -> TrainSpec:
 
 
 @pytest.fixture
-def granted(monkeypatch: pytest.MonkeyPatch) -> None:
+def granted(cpu_fp8: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The processor's slow fp8 products stand for a GPU's."""
     monkeypatch.setattr(recipe, "unsupported", lambda _: None)
 
@@ -81,8 +81,9 @@ def test_what_only_the_general_step_knows_contradicts_it(
 
 
 def test_a_base_that_the_fast_step_cannot_train_is_refused(
-    asked: TrainSpec, granted: None, tmp_path: Path
+    asked: TrainSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(recipe, "unsupported", lambda _: None)
     other = write_tiny(tmp_path / "qwen", "qwen2")
     found = refusal(changed(asked, "model", path=str(other)))
     assert "the base is a qwen2 model, not a Llama" in found.message

@@ -28,9 +28,9 @@ SHAPE: dict[str, Any] = {
 EXAMPLES = [record(i, 5 + i, 20 + 37 * i, 2000) for i in range(8)]
 
 
-def model_in(dtype: torch.dtype) -> Any:
+def model_in(dtype: torch.dtype, **changes: Any) -> Any:
     """The same weights, rounded to bf16, whatever dtype they are kept in; the adapter in fp32."""
-    model = tuned(**SHAPE).to(CUDA)
+    model = tuned(**SHAPE, **changes).to(CUDA)
     for name, parameter in model.named_parameters():
         if "lora_" not in name:
             parameter.data = parameter.data.to(torch.bfloat16).to(dtype)
@@ -65,13 +65,16 @@ def test_the_error_against_fp32_is_within_twice_that_of_peft(recompute: Any) -> 
 
 @pytest.mark.skipif(bool(unsupported(CUDA)), reason="this device has no fp8 products")
 def test_fp8_products_are_near_bf16_and_the_same_bits_every_time() -> None:
-    bf16 = LlamaStepper(model_in(torch.bfloat16), spec(), CUDA)
-    loss, expected = gradients(bf16, [pack(EXAMPLES)])
-    stepper = LlamaStepper(model_in(torch.bfloat16), spec(compute_dtype="fp8"), CUDA)
+    def gentle() -> Any:
+        """Weights as small as a true model's: with larger ones attention magnifies any rounding."""
+        return model_in(torch.bfloat16, initializer_range=0.02)
+
+    loss, expected = gradients(LlamaStepper(gentle(), spec(), CUDA), [pack(EXAMPLES)])
+    stepper = LlamaStepper(gentle(), spec(compute_dtype="fp8"), CUDA)
     found_loss, found = gradients(stepper, [pack(EXAMPLES)])
-    assert abs(found_loss / loss - 1) < 0.03
+    assert abs(found_loss / loss - 1) < 0.002
     off = [((found[n] - expected[n]).norm() / expected[n].norm()).item() for n in found]
-    assert 0.005 < sum(off) / len(off) < 0.5  # of a random model, whose softmax magnifies
+    assert 0.02 < sum(off) / len(off) < 0.15  # emulated on a processor: 0.10
     _, again = gradients(stepper, [pack(EXAMPLES)])
     assert all(torch.equal(found[n], again[n]) for n in found)
 

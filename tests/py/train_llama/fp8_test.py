@@ -41,6 +41,7 @@ def test_a_row_fills_the_range_and_every_number_is_rounded_to_the_nearest(dtype:
     assert ((worth(rows) - x.float()).abs() <= step * (1 + 1e-5)).all()
 
 
+@pytest.mark.usefixtures("cpu_fp8")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("spare", [0, 16])
 def test_a_product_is_that_of_the_quantised_numbers(dtype: Any, spare: int) -> None:
@@ -53,6 +54,7 @@ def test_a_product_is_that_of_the_quantised_numbers(dtype: Any, spare: int) -> N
     assert (out[:, 48:] == 5).all()
 
 
+@pytest.mark.usefixtures("cpu_fp8")
 @pytest.mark.parametrize("dropped", [False, True])
 def test_a_group_goes_there_with_weights_by_row_and_back_with_weights_by_column(
     dropped: bool,
@@ -92,6 +94,7 @@ def test_the_weights_are_held_in_one_byte_and_nowhere_else() -> None:
     assert all(weight.untyped_storage().nbytes() <= 2 * 96 * 64 for weight in frozen)
 
 
+@pytest.mark.usefixtures("cpu_fp8")
 def test_a_step_is_near_the_exact_one_whatever_is_computed_again() -> None:
     numbers = {**NUMBERS, "num_hidden_layers": 2, "initializer_range": 0.05}
     loss, exact = gradients(LlamaStepper(tuned(**numbers), spec(), CPU), [pack(records(4))])
