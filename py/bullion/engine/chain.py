@@ -1,6 +1,6 @@
 """Kernels of a step that follow each other without a gap: programmatic dependent launch.
 
-From Hopper on, a kernel may be placed on the processors while the one before it still runs; it waits
+On Hopper a kernel may be placed on the processors while the one before it still runs; it waits
 there for that one's results, and may ask for weights meanwhile. Owns whether that is done.
 
 A kernel that takes part calls `follow` (or does what it does) before it reads anything that an
@@ -42,8 +42,8 @@ def ask_for(pointers, BYTES: tl.constexpr):
 
 @cache
 def hopper(device: torch.device) -> bool:
-    """Whether `device` can do this, and is what the tilings were measured on."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 9
+    """Whether `device` is what the tilings were measured on; others may have less shared memory."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] == 9
 
 
 @cache

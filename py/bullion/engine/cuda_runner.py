@@ -84,7 +84,7 @@ class CudaRunner:
         differ in their kernels, one that is drawn from and scored, then a graph a batch size, the
         largest first. Yields between them. Page 0 takes it all."""
         most = min(self._prefill_tokens, self._model.shape.max_positions)
-        for length in sorted({min(most, n) for n in (16, 32, 64, 128, 192, most)}):
+        for length in sorted({min(most, n) for n in (1, 16, 32, 64, 128, 192, most)}):
             self._try(length, _GREEDY, None)
             yield
         self._try(min(most, 16), _DRAWN, 1)

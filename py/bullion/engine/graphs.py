@@ -61,9 +61,9 @@ class DecodeGraphs:
         if adapters:
             # rows of one adapter beside each other share what the kernels read of it
             sequences = sorted(sequences, key=lambda s: -1 if s.slot is None else s.slot)
-        long = any(s.computed > LONG_TOKENS for s in sequences)
         count = len(sequences)
         n = next(size for size in self.sizes if size >= count)
+        long = self._parted(n) and any(s.computed > LONG_TOKENS for s in sequences)
         if graphs:
             graph = self._graphs.get((n, adapters, long)) or self.record(n, adapters, long)
             self._fill(sequences, n)
@@ -143,6 +143,11 @@ class DecodeGraphs:
         chosen = choose(self._logits.index_select(0, index), [s.choosing for s in rows])
         self._tokens.index_copy_(0, index, chosen)
         self._last.index_copy_(0, to_device([s.state for s in rows], device), chosen)
+
+    def _parted(self, n: int) -> bool:
+        """Whether long sequences are attended to in more parts than short ones."""
+        heads = self._model.shape.kv_heads
+        return attention_cut(n, heads, True) != attention_cut(n, heads, False)
 
     def _parts_of(self, n: int, long: bool) -> Parts:
         """Scratch for attention in parts."""
