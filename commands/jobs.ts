@@ -59,7 +59,7 @@ async function runnerFor(config: ServerConfig, python: string): Promise<Runner> 
     const address = error.param;
     if (address === null || !address.startsWith("http")) throw error;
     console.error(`The data folder is held by the service on ${address}: the job goes there`);
-    return there(address, config.api_keys[0], readHolder(config.data_dir)?.key ?? null);
+    return there(address, readHolder(config.data_dir)?.key ?? null);
   }
 }
 
@@ -85,9 +85,9 @@ function here(service: Service): Runner {
 
 const PATHS = { train: "/v1/fine_tuning/jobs", export: "/v1/exports" } as const;
 
-/** With the folder's key the service reads the job's names where the command was typed. */
-function there(address: string, key: string | undefined, folderKey: string | null): Runner {
-  const headers: Record<string, string> = key ? { Authorization: `Bearer ${key}` } : {};
+/** The folder's key opens the service, which then reads the job's names where the command was typed. */
+function there(address: string, folderKey: string | null): Runner {
+  const headers: Record<string, string> = folderKey ? { Authorization: `Bearer ${folderKey}` } : {};
   const ask = async (path: string, init: RequestInit = {}): Promise<Response> => {
     const answer = await fetch(address + path, {
       ...init,

@@ -41,6 +41,8 @@ export function openHere(
   });
 }
 
+const EVERYWHERE = new Set(["0.0.0.0", "::"]);
+
 /** The service on its address. Port 0 takes a free one. */
 export async function listen(config: ServerConfig, python: string): Promise<Listening> {
   const service = await openHere(config, python, { spare: true });
@@ -54,7 +56,8 @@ export async function listen(config: ServerConfig, python: string): Promise<List
     const server = bind(config, (request) => app.fetch(request));
     const host = config.host.includes(":") ? `[${config.host}]` : config.host;
     const url = `http://${host}:${server.addr.port}`;
-    service.announce(url);
+    // commands on this machine reach a service that listens everywhere by its loopback
+    service.announce(EVERYWHERE.has(config.host) ? `http://127.0.0.1:${server.addr.port}` : url);
     return {
       service,
       url,

@@ -52,8 +52,10 @@ export function buildApp(service: Service, settings: AppSettings): App {
   app.notFound((c) => respond(c, missing(app, c), settings.log));
   app.use(counting(service));
   if (settings.apiKeys.length > 0) {
+    // who can read the data folder's key needs no other
+    const keys = [...settings.apiKeys, service.folderKey];
     app.use(async (c, next) => {
-      if (!OPEN.has(c.req.path)) checkKey(c, settings.apiKeys);
+      if (!OPEN.has(c.req.path)) checkKey(c, keys);
       await next();
     });
   }

@@ -21,6 +21,10 @@ Deno.test("each configured key is let in", async () => {
   }
 });
 
+Deno.test("a command that can read the data folder's key needs no other", async () => {
+  assert.equal((await locked().request("/v1/models", bearer("folder-key"))).status, 200);
+});
+
 Deno.test("no key and a wrong key get 401 and hear which of both it was", async () => {
   const none = await locked().request("/v1/models");
   assert.equal(none.status, 401);
