@@ -122,7 +122,7 @@ class CudaLlama:
             o = block.o.product(mixed, s.back, adapters)
             kernels.add_norm(o, residual, block.post_norm, x, eps, b[1], slots, rank)
             if adapters or not block.gate_up.opened(x, opened):
-                gate_up = block.gate_up.product(x, s.gate_up, adapters)[0]
+                gate_up = block.gate_up.product(x, s.gate_up, adapters, whole=True)[0]
                 kernels.gate(gate_up, opened, b[2], slots, rank)
             down = block.down.product(opened, s.back, adapters)
             following = self.blocks[index + 1 :]
@@ -164,4 +164,4 @@ class _Scratch:
             return Room(empty(rows * width), parts)
 
         self.qkv, self.back = room(qkv), room(max(o, down))
-        self.gate_up = Room(empty(rows * gate_up), self.qkv.parts)  # its depth is never shared out
+        self.gate_up = Room(empty(rows * gate_up), self.qkv.parts[:0])  # never in parts

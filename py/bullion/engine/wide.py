@@ -8,7 +8,7 @@ row's output and, in the columns behind it, its low-rank parts; the next kernel 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -85,13 +85,14 @@ class WideSite:
         if self.b is not None:
             self.b[slot].zero_()
 
-    def product(self, x: Tensor, room: Room, adapters: bool) -> Tensor:
+    def product(self, x: Tensor, room: Room, adapters: bool, whole: bool = False) -> Tensor:
         """x (n, in) → parts (splits, n, out, and the low columns with `adapters`), a view of `room`;
-        their sum is the product."""
+        their sum is the product. `whole`: there is one part."""
         n, inside = x.shape
         width = self.width(adapters)
         weight = self.weight[:width]
         if cut := self._tiling(n, width):
+            cut = replace(cut, splits=1) if whole else cut
             source = room.parts if cut.splits > 1 else room.whole
             parts = source[: cut.splits * n * width].view(cut.splits, n, width)
             skinny.product(x, weight, parts, cut)

@@ -57,8 +57,7 @@ def test_a_decode_step_gives_the_hidden_states_of_the_cpu(
     from bullion.engine.tilings import AttentionCut, Tiling
 
     def cut(width: int, depth: int, n: int, gated: bool = False) -> Tiling | None:
-        shared = 1 if gated or width > 4 * depth else 2
-        return Tiling(32, 32, shared, 2, 4, 64) if ours else None
+        return Tiling(32, 32, 1 if gated else 2, 2, 4, 64) if ours else None
 
     monkeypatch.setattr("bullion.engine.wide.tiling", cut)
     monkeypatch.setattr("bullion.engine.wide.hopper", lambda device: True)
