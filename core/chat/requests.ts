@@ -24,6 +24,10 @@ type Shared = Pick<
 
 /** `model` is the engine's name of it. Throws for what is well-formed and not possible here. */
 export function chatSpec(request: ChatRequest, model: string): GenerateSpec {
+  if (request.top_logprobs && !request.logprobs) {
+    throw unsupported("top_logprobs", "it needs logprobs: true");
+  }
+  checkStream(request);
   return {
     model,
     prompt: {
@@ -48,6 +52,7 @@ export function textSpecs(request: CompletionRequest, model: string): GenerateSp
     throw unsupported("best_of", "it must equal n: leave it out");
   }
   if (request.suffix) throw unsupported("suffix", "text cannot be filled in before a suffix");
+  checkStream(request);
   return promptsOf(request.prompt).map((prompt) => ({
     model,
     prompt,
@@ -57,6 +62,10 @@ export function textSpecs(request: CompletionRequest, model: string): GenerateSp
     echo: request.echo ?? false,
     format: { type: "text" },
   }));
+}
+
+function checkStream({ stream, stream_options }: ChatRequest | CompletionRequest): void {
+  if (stream_options && !stream) throw unsupported("stream_options", "it needs stream: true");
 }
 
 function promptsOf(prompt: CompletionRequest["prompt"]): Prompt[] {

@@ -47,7 +47,7 @@ Deno.test("a stream opens each choice with its role, ends it once, and shares on
 
 Deno.test("usage comes in a last chunk without choices, and only when it was asked for", async () => {
   await using bench = await Bench.open();
-  const asked = chat({ stream_options: { include_usage: true } });
+  const asked = chat({ stream: true, stream_options: { include_usage: true } });
   const chunks = await Array.fromAsync(await bench.service.chat.stream(asked, never));
   deepStrictEqual(chunks.at(-1)!.choices, []);
   equal(chunks.at(-1)!.usage?.total_tokens, 5);

@@ -1,0 +1,35 @@
+/** What is well-formed and not possible is refused by the name of the field. */
+import assert from "node:assert/strict";
+import { ChatRequest, CompletionRequest } from "../../../contract/chat.ts";
+import { BullionError } from "../../../contract/errors.ts";
+import { chatSpec, textSpecs } from "../../../core/chat/requests.ts";
+
+const messages = [{ role: "user", content: "hi" }];
+const chat = (more: object) => chatSpec(ChatRequest.parse({ model: "m", messages, ...more }), "m");
+const text = (more: object) =>
+  textSpecs(CompletionRequest.parse({ model: "m", prompt: "hi", ...more }), "m");
+
+const REFUSED: [string, () => unknown, string][] = [
+  ["top_logprobs", () => chat({ top_logprobs: 2 }), "it needs logprobs: true"],
+  ["stream_options", () => chat({ stream_options: {} }), "it needs stream: true"],
+  ["stream_options", () => text({ stream_options: {} }), "it needs stream: true"],
+  ["best_of", () => text({ best_of: 3 }), "it must equal n: leave it out"],
+  ["suffix", () => text({ suffix: "x" }), "text cannot be filled in before a suffix"],
+];
+
+for (const [param, ask, why] of REFUSED) {
+  Deno.test(`${param} alone is refused: ${ask}`, () => {
+    assert.throws(ask, (error) => {
+      assert(error instanceof BullionError);
+      assert.deepEqual([error.code, error.param], ["unsupported_parameter", param]);
+      assert.equal(error.message, `Cannot use ${param}: ${why}`);
+      return true;
+    });
+  });
+}
+
+Deno.test("together with what they need they are taken", () => {
+  assert.equal(chat({ logprobs: true, top_logprobs: 2 }).logprobs, 2);
+  assert.equal(chat({ top_logprobs: 0 }).logprobs, null);
+  assert.equal(text({ stream: true, stream_options: { include_usage: true } }).length, 1);
+});
