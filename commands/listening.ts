@@ -43,6 +43,15 @@ export function openHere(
 
 const EVERYWHERE = new Set(["0.0.0.0", "::"]);
 
+function urlOf(host: string, port: number): string {
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+/** Where commands on this machine reach a service: by its loopback if it listens everywhere. */
+export function urlHere(host: string, port: number): string {
+  return urlOf(EVERYWHERE.has(host) ? "127.0.0.1" : host, port);
+}
+
 /** The service on its address. Port 0 takes a free one. */
 export async function listen(config: ServerConfig, python: string): Promise<Listening> {
   const service = await openHere(config, python, { spare: true });
@@ -54,10 +63,8 @@ export async function listen(config: ServerConfig, python: string): Promise<List
       log: logger(config.log_level, "error"),
     });
     const server = bind(config, (request) => app.fetch(request));
-    const host = config.host.includes(":") ? `[${config.host}]` : config.host;
-    const url = `http://${host}:${server.addr.port}`;
-    // commands on this machine reach a service that listens everywhere by its loopback
-    service.announce(EVERYWHERE.has(config.host) ? `http://127.0.0.1:${server.addr.port}` : url);
+    const url = urlOf(config.host, server.addr.port);
+    service.announce(urlHere(config.host, server.addr.port));
     return {
       service,
       url,

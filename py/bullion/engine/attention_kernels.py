@@ -148,7 +148,6 @@ class Parts:
 
     mixed: Tensor  # (n, heads, splits, D) fp32
     weights: Tensor  # (n, heads, splits) fp32
-
     cut: AttentionCut
 
     @staticmethod
