@@ -1,6 +1,9 @@
 """The Llama blocks over a batch of rows from many sequences, in plain torch on the CPU.
 
 It owns the packed weights and no other memory: keys and values go to the pages that the batch names.
+A small base's step is mostly calls, so what can be done to the weights once is done to them: norms
+scale the columns of the layer that follows, and a head's rows lie so that a rotation is one product of
+complex numbers.
 """
 
 from __future__ import annotations
@@ -12,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bullion.engine.attention import Span, attend
+from bullion.engine.attention import Span, StepAttention
 from bullion.engine.linear import LoraRows, Site, product
-from bullion.models.llama import LlamaWeights, rotary_table
+from bullion.models.llama import LlamaShape, LlamaWeights, rotary_table
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Block:
-    input_norm: Tensor
     qkv: Site
     o: Site
-    post_norm: Tensor
     gate_up: Site
     down: Site
 
@@ -43,44 +44,59 @@ class Llama:
 
     def __init__(self, weights: LlamaWeights) -> None:
         self.shape = shape = weights.shape
-        self._embed = weights.embed
-        self._norm = weights.norm
-        self._head = product(weights.head, None)
-        self._cos, self._sin = rotary_table(shape, shape.max_positions, weights.embed.device)
+        rest = (shape.rms_norm_eps * shape.hidden_size) ** 0.5
+        self._embed = F.pad(weights.embed, (0, 1), value=rest)  # (V, H + 1)
+        self._head = product(weights.head * self._folded(weights.norm), None)
+        self._turns = torch.complex(
+            *rotary_table(shape, shape.max_positions, weights.embed.device)
+        ).unsqueeze(1)  # (positions, 1, D / 2)
+        pairs = _pairs(shape)
         self.blocks: list[_Block] = []
         while weights.layers:
             layer = weights.layers.pop(0)
+            before, after = self._folded(layer.input_norm), self._folded(layer.post_norm)
             self.blocks.append(
                 _Block(
-                    layer.input_norm,
-                    Site(layer.qkv, layer.qkv_bias, (shape.q_size, shape.kv_size, shape.kv_size)),
+                    Site(
+                        layer.qkv,
+                        layer.qkv_bias,
+                        (shape.q_size, shape.kv_size, shape.kv_size),
+                        columns=before,
+                        order=pairs,
+                    ),
                     Site(layer.o, layer.o_bias, (shape.hidden_size,)),
-                    layer.post_norm,
-                    Site(layer.gate_up, layer.gate_up_bias, (shape.intermediate_size,) * 2),
+                    Site(
+                        layer.gate_up,
+                        layer.gate_up_bias,
+                        (shape.intermediate_size,) * 2,
+                        columns=after,
+                    ),
                     Site(layer.down, layer.down_bias, (shape.hidden_size,)),
                 )
             )
 
     def hidden(self, batch: Batch, cache: Tensor) -> Tensor:
-        """(n, H), the last norm applied. `cache` is (layers, 2, pages, page_tokens, kv_heads, D)."""
+        """(n, H), the last norm applied but for its weight, which the head has.
+
+        `cache` is (layers, pages, page_tokens, 2 · kv_heads, D).
+        """
         shape = self.shape
-        cos = self._cos.index_select(0, batch.positions).unsqueeze(1)  # (n, 1, D / 2)
-        sin = self._sin.index_select(0, batch.positions).unsqueeze(1)
-        stored = cache.flatten(2, 3)  # (layers, 2, slots, kv_heads, D)
-        residual = F.embedding(batch.tokens, self._embed)
+        turns = self._turns.index_select(0, batch.positions)
+        attend = StepAttention(cache, batch.spans, batch.tokens.shape[0], shape.heads)
+        stored = cache.flatten(1, 2).unbind()  # a layer's (slots, 2 · kv_heads, D)
+        residual = F.embedding(batch.tokens, self._embed)  # (n, H + 1), see _normed
+        stream = residual[:, : shape.hidden_size]
         for index, block in enumerate(self.blocks):
-            qkv = block.qkv(self._rms(residual, block.input_norm), batch.lora)
-            heads = qkv.view(qkv.shape[0], -1, shape.head_dim)
-            turned = _rotate(heads[:, : shape.heads + shape.kv_heads], cos, sin)
-            q, k = turned.split([shape.heads, shape.kv_heads], dim=1)
-            stored[index, 0].index_copy_(0, batch.slots, k)
-            stored[index, 1].index_copy_(0, batch.slots, heads[:, shape.heads + shape.kv_heads :])
-            mixed = attend(q, cache[index, 0], cache[index, 1], batch.spans)
-            residual += block.o(mixed, batch.lora)
-            fused = block.gate_up(self._rms(residual, block.post_norm), batch.lora)
+            qkv = block.qkv(self._normed(residual), batch.lora)
+            heads = qkv.unflatten(1, (-1, shape.head_dim))
+            turned = heads[:, : shape.heads + shape.kv_heads].unflatten(2, (-1, 2))
+            torch.view_as_complex(turned).mul_(turns)
+            stored[index].index_copy_(0, batch.slots, heads[:, shape.heads :])
+            stream += block.o(attend(index, heads[:, : shape.heads]), batch.lora)
+            fused = block.gate_up(self._normed(residual), batch.lora)
             gate, up = fused.chunk(2, dim=-1)
-            residual += block.down(F.silu(gate).mul_(up), batch.lora)
-        return self._rms(residual, self._norm)
+            stream += block.down(F.silu(gate).mul_(up), batch.lora)
+        return self._normed(residual)
 
     def site(self, layer: int, kind: str) -> Site:
         return getattr(self.blocks[layer], kind)  # type: ignore[no-any-return]
@@ -89,11 +105,28 @@ class Llama:
         """(n, H) → (n, V)"""
         return self._head(hidden)
 
-    def _rms(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.rms_norm(x, (x.shape[-1],), weight, self.shape.rms_norm_eps)
+    def _folded(self, norm: Tensor) -> Tensor:
+        """What the columns of the layer behind a norm are multiplied by; see `_normed`."""
+        return norm * self.shape.hidden_size**0.5
+
+    def _normed(self, residual: Tensor) -> Tensor:
+        """(n, H + 1) → (n, H): rows over √(Σx² + H ε), so their root mean square norm over √H.
+
+        The last column is √(H ε) all the way, which makes that root the length of the whole row.
+        """
+        length = torch.linalg.vector_norm(residual, dim=-1, keepdim=True)
+        return residual[:, :-1] / length
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turns (n, heads, D) by the angles of its rows; halves of a head are the two coordinates."""
-    left, right = x.chunk(2, dim=-1)
-    return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
+def _pairs(shape: LlamaShape) -> Tensor:
+    """The order of qkv's rows in which the two coordinates that a rotation turns are neighbours.
+
+    Llama turns dimension i of a head with i + D / 2; queries and keys are permuted alike, so their
+    products stay what they are. Values keep their order.
+    """
+    half = shape.head_dim // 2
+    within = torch.arange(half).repeat_interleave(2)
+    within[1::2] += half
+    first = torch.arange(0, shape.q_size + shape.kv_size, shape.head_dim).unsqueeze(1)
+    values = torch.arange(shape.kv_size) + shape.q_size + shape.kv_size
+    return torch.cat([(first + within).flatten(), values])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 
 Key = bytes
@@ -23,7 +23,9 @@ class PagePool:
             raise ValueError(f"a pool needs two pages or more, not {count}")
         self.count = count
         self.page_tokens = page_tokens
-        self._free = list(range(count - 1, 0, -1))
+        self._free = deque(
+            range(1, count)
+        )  # in turn, so that a sequence's pages are often neighbours
         self._holders = [0] * count
         self._key_of: dict[int, Key] = {}
         self._page_of: dict[Key, int] = {}
@@ -52,7 +54,7 @@ class PagePool:
             return None
         pages = []
         for _ in range(count):
-            page = self._free.pop() if self._free else self._forget_oldest()
+            page = self._free.popleft() if self._free else self._forget_oldest()
             self._holders[page] = 1
             pages.append(page)
         return pages

@@ -16,7 +16,7 @@ from torch import Tensor
 from bullion.engine.adapters import AdapterSite
 from bullion.engine.attention import Span
 from bullion.engine.forward import Batch, Llama
-from bullion.engine.linear import FEWEST_ROWS, LoraRows
+from bullion.engine.linear import LoraRows
 from bullion.engine.logprobs import Scores, score
 from bullion.engine.sampling import choose
 from bullion.engine.scheduler import Piece, Plan
@@ -95,7 +95,7 @@ class CpuRunner:
         shape = weights.shape
         self._model = Llama(weights)
         self._page_tokens = page_tokens
-        size = (shape.layers, 2, pages, page_tokens, shape.kv_heads, shape.head_dim)
+        size = (shape.layers, pages, page_tokens, 2 * shape.kv_heads, shape.head_dim)
         self._cache = torch.zeros(size, dtype=torch.float32)  # what is masked must be a number
 
     def site(self, layer: int, kind: str) -> AdapterSite:
@@ -107,10 +107,10 @@ class CpuRunner:
     @torch.inference_mode()
     def launch(self, plan: Plan) -> Launched:
         for sequence, pages in plan.park:
-            sequence.parked = self._cache[:, :, pages]  # indexing by a list copies
+            sequence.parked = self._cache[:, pages]  # indexing by a list copies
         for sequence in plan.restore:
-            kept = sequence.parked.shape[2]
-            self._cache[:, :, sequence.pages[:kept]] = sequence.parked
+            kept = sequence.parked.shape[1]
+            self._cache[:, sequence.pages[:kept]] = sequence.parked
             sequence.parked = None
         work = list(plan.pieces)
         work += [Piece(s, s.computed - 1, s.computed, True) for s in plan.decode]
@@ -133,7 +133,9 @@ class CpuRunner:
                 rows.append(span.end - 1)
         if not drawing:
             return
-        logits = self._model.logits(hidden[rows])
+        if len(rows) < hidden.shape[0]:
+            hidden = hidden[rows]
+        logits = self._model.logits(hidden)
         tokens = choose(logits, [sequence.choosing for sequence in drawing])
         wanted = [s.alternatives for s in drawing if s.alternatives is not None]
         scores = score(logits, tokens, max(wanted)) if wanted else None
@@ -170,14 +172,9 @@ class CpuRunner:
                 pages[at // per_page] * per_page + at % per_page
                 for at in range(piece.start, piece.end)
             ]
-            held = torch.tensor(pages[: -(-piece.end // per_page)])
+            held = pages[: -(-piece.end // per_page)]
             prompt = len(spans) < prompts
             spans.append(Span(start, len(tokens), piece.end, held, prompt))
-        missing = FEWEST_ROWS - len(tokens)
-        if missing > 0:  # rows that belong to nobody and write to page 0
-            tokens += [0] * missing
-            positions += [0] * missing
-            slots += [0] * missing
         lora = lora_rows([(s.start, s.end) for s in spans], [p.sequence.slot for p in work])
         return Batch(
             torch.tensor(tokens), torch.tensor(positions), torch.tensor(slots), spans, lora
@@ -190,7 +187,7 @@ def lora_rows(spans: Many[tuple[int, int]], slots: Many[int | None]) -> LoraRows
     if not used:
         return None
     if len(used) == 1 and None not in slots:
-        return LoraRows([(next(iter(used)), None)])  # rows of nobody do no harm
+        return LoraRows([(next(iter(used)), None)])
     groups: list[tuple[int, Tensor | None]] = []
     for slot in used:
         rows = [

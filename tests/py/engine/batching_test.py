@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from bullion.contract.worker import Generate, TextPrompt, Unload
-from bullion.engine.attention import Span, attend
+from bullion.engine.attention import Span, StepAttention
 from serving import Serving, generate
 
 EXACT = not torch.cuda.is_available()  # bf16 products differ in the last bit with their size
@@ -244,16 +244,46 @@ def test_several_adapters_answer_in_one_batch_as_each_does_alone(
 
 def test_attention_does_not_depend_on_how_a_prompt_is_cut_into_pieces() -> None:
     torch.manual_seed(0)
-    pages = torch.arange(1, 20)
-    keys, values = torch.randn(2, 20, 16, 2, 32).unbind()
+    pages = range(1, 20)
+    cache = torch.randn(1, 20, 16, 4, 32)
     q = torch.randn(300, 8, 32)
-    whole = attend(q, keys, values, [Span(0, 300, 300, pages, True)])
+    whole = StepAttention(cache, [Span(0, 300, 300, pages, True)], 300, 8)(0, q)
     for cuts in ((7, 100), (16, 48, 296), (1, 2, 5, 299)):
         for start, end in zip((0, *cuts), (*cuts, 300), strict=True):
-            held = pages[: -(-end // 16)]
-            span = Span(0, end - start, end, held, True)
-            piece = attend(q[start:end], keys, values, [span])
+            span = Span(0, end - start, end, pages[: -(-end // 16)], True)
+            piece = StepAttention(cache, [span], end - start, 8)(0, q[start:end])
             assert torch.equal(piece, whole[start:end])
+
+
+@pytest.mark.parametrize("prompt", [False, True])
+@pytest.mark.parametrize("length", [1, 16, 37, 300])
+def test_attention_does_not_depend_on_which_pages_a_sequence_holds(
+    length: int, prompt: bool
+) -> None:
+    torch.manual_seed(0)
+    count = -(-length // 16)
+    cache = torch.randn(3, 40, 16, 4, 32)
+    neighbours = list(range(2, 2 + count))
+    scattered = random.Random(1).sample(range(22, 40), count) if count < 19 else [1, *range(22, 40)]
+    cache[:, scattered] = cache[:, neighbours]
+    q = torch.randn(2, 8, 32)
+    near, far = (
+        StepAttention(cache, [Span(1, 2, length, pages, prompt)], 2, 8)
+        for pages in (neighbours, scattered)
+    )
+    for layer in range(3):
+        mixed = near(layer, q)
+        assert torch.equal(mixed, far(layer, q))
+        keys, values = (
+            cache[layer, neighbours]
+            .flatten(0, 1)[:length]
+            .repeat_interleave(4, dim=1)
+            .transpose(0, 1)
+            .split(8)
+        )
+        scores = (q[1].unsqueeze(1) @ keys.transpose(1, 2) / 32**0.5).softmax(-1)
+        assert torch.allclose(mixed[1].view(8, 1, 32), scores @ values, atol=1e-5)
+        assert not mixed[0].any()
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 8, 17, 64])
