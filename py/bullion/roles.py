@@ -198,7 +198,7 @@ class EngineRole(Role):
 
     def _take_in(self, engine: Any) -> None:
         """Hands over what has come in; with nothing to step on, sleeps until something comes."""
-        wait = not engine.busy
+        wait = not (engine.busy or engine.cold)
         while True:
             try:
                 work = self._inbox.get(block=wait)

@@ -1,12 +1,14 @@
 """Answers that obey a JSON schema, or that are calls: which tokens may come next, by llguidance.
 
-It owns the compiled vocabulary and one matcher for each constrained choice. The package is loaded
-when the first such request comes, so an engine without it serves everything else.
+It owns the compiled vocabulary and one matcher for each constrained choice. An engine without the
+package serves everything else.
 """
 
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -53,7 +55,8 @@ class Grammar:
 
 
 class Grammars:
-    """Makes grammars for one tokenizer; prepares its vocabulary once, at the first request."""
+    """Makes grammars for one tokenizer, whose vocabulary is prepared once: by `prepare_beside`, or
+    else at the first request."""
 
     def __init__(
         self, tokenizer: Any, vocab_size: int, eos: frozenset[int], calls: CallFormat | None
@@ -63,6 +66,27 @@ class Grammars:
         self._eos = eos
         self._calls = calls
         self._prepared: Any = None
+        self._preparing = threading.Lock()
+
+    def prepare_beside(self) -> None:
+        """Prepares the vocabulary in a thread: a large one takes seconds, and somebody may ask soon."""
+
+        def prepare() -> None:
+            with suppress(Exception):  # whoever asks for a grammar is told
+                self._vocabulary()
+
+        threading.Thread(target=prepare, name="grammar vocabulary", daemon=True).start()
+
+    def _vocabulary(self) -> Any:
+        """Raises ImportError."""
+        import llguidance.hf
+
+        with self._preparing:
+            if self._prepared is None:
+                self._prepared = llguidance.hf.from_tokenizer(
+                    self._tokenizer, n_vocab=self._vocab_size, eos_token=sorted(self._eos)
+                )
+            return self._prepared
 
     def grammar(self, format: ResponseFormat) -> Grammar | None:
         """None for plain text. Raises Refusal: missing_package, invalid_json_schema, tool_choice_…"""
@@ -71,7 +95,8 @@ class Grammars:
         param = "tools" if isinstance(format, ToolCallsFormat) else "response_format"
         try:
             import llguidance
-            import llguidance.hf
+
+            vocabulary = self._vocabulary()
         except ImportError as raised:
             what = "tool_choice" if param == "tools" else f"response_format {format.type}"
             raise Refusal(
@@ -80,17 +105,13 @@ class Grammars:
                 "run `pip install llguidance`",
                 param,
             ) from raised
-        if self._prepared is None:
-            self._prepared = llguidance.hf.from_tokenizer(
-                self._tokenizer, n_vocab=self._vocab_size, eos_token=sorted(self._eos)
-            )
         matcher_of = llguidance.LLMatcher
         written = self._written(format, matcher_of)
-        broken, found = matcher_of.validate_grammar_with_warnings(written, self._prepared)
+        broken, found = matcher_of.validate_grammar_with_warnings(written, vocabulary)
         if broken:
             what = "the parameters in tools" if param == "tools" else f"{param}.json_schema"
             raise Refusal("invalid_json_schema", f"Cannot follow {what}: {found[0]}", param)
-        return Grammar(matcher_of(self._prepared, written), self._vocab_size, self._eos)
+        return Grammar(matcher_of(vocabulary, written), self._vocab_size, self._eos)
 
     def _written(
         self, format: JsonObjectFormat | JsonSchemaFormat | ToolCallsFormat, matcher_of: Any

@@ -6,6 +6,7 @@ step, one step late. It owns the KV pages' memory. runner.py is its twin on the 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -60,7 +61,7 @@ class CudaRunner:
     ) -> None:  # fmt: skip
         shape, device = weights.shape, weights.embed.device
         self._model = CudaLlama(weights, max(max_running, prefill_tokens))
-        self._page_tokens, self._prefill_tokens = page_tokens, prefill_tokens
+        self._page_tokens = page_tokens
         self._spare_state = max_running
         size = (shape.layers, 2, pages, page_tokens, shape.kv_heads, shape.head_dim)
         self._pages = torch.zeros(size, device=device, dtype=weights.embed.dtype)
@@ -70,6 +71,10 @@ class CudaRunner:
         self._prompts = PromptPass(self._model, last, slots, page_tokens)
         self._graphs = DecodeGraphs(self._model, last, slots, page_tokens, max_running, wide)
         self._with_graphs = graphs
+        most = min(prefill_tokens, shape.max_positions)
+        lengths = sorted({min(most, n) for n in (1, 16, 32, 64, 128, 192, most)})
+        self._lengths = lengths  # prompts that differ in their kernels
+        self._unseen_with_adapters = deque(lengths)
 
     def site(self, layer: int, kind: str) -> AdapterSite:
         return getattr(self._model.blocks[layer], kind)  # type: ignore[no-any-return]
@@ -78,25 +83,46 @@ class CudaRunner:
     def reserve_adapter(self, slot: int, rank: int) -> None:
         if self._model.reserve(slot, rank):
             self._graphs.forget()
+            self._unseen_with_adapters = deque(self._lengths)
+
+    @property
+    def cold(self) -> bool:
+        return bool(self._unseen_with_adapters) or (self._with_graphs and self._graphs.unrecorded)
+
+    def warm(self) -> None:
+        """Prompts with an adapter, then graphs: with adapters, with sequences that are long."""
+        if self._unseen_with_adapters:
+            self._try(self._unseen_with_adapters.popleft(), _GREEDY, None, slot=0)
+            return
+        with torch.inference_mode():
+            self._graphs.record_next()
 
     def prepare(self) -> Iterator[None]:
         """Loads, compiles and records what can be before anybody waits: prompts of the lengths that
         differ in their kernels, one that is drawn from and scored, then a graph a batch size, the
-        largest first. Yields between them. Page 0 takes it all."""
-        most = min(self._prefill_tokens, self._model.shape.max_positions)
-        for length in sorted({min(most, n) for n in (1, 16, 32, 64, 128, 192, most)}):
+        largest first. Yields between them. Page 0 takes it all.
+
+        There is room for a usual adapter from the start, so the first one moves nothing.
+        """
+        self.reserve_adapter(0, 1)
+        yield
+        for length in self._lengths:
             self._try(length, _GREEDY, None)
             yield
-        self._try(min(most, 16), _DRAWN, 1)
+        self._try(min(self._lengths[-1], 16), _DRAWN, 1)
         yield
         for n in reversed(self._graphs.sizes if self._with_graphs else []):
             with torch.inference_mode():
                 self._graphs.record(n, adapters=False, long=False)
             yield
 
-    def _try(self, length: int, sampling: Sampling, alternatives: int | None) -> None:
+    def _try(
+        self, length: int, sampling: Sampling, alternatives: int | None, slot: int | None = None
+    ) -> None:
         pages = [0] * -(-length // self._page_tokens)
-        prompt = Sequence("", 0, [0] * length, sampling, 1, pages=pages, alternatives=alternatives)
+        prompt = Sequence(
+            "", 0, [0] * length, sampling, 1, slot=slot, pages=pages, alternatives=alternatives
+        )
         prompt.state = self._spare_state
         prompt.choosing = Choosing(sampling, 0, prompt.tokens)
         self.launch(Plan(pieces=[Piece(prompt, 0, length, True)])).read()

@@ -34,6 +34,7 @@ from bullion.contract.worker import (
     Unload,
 )
 from bullion.engine.adapters import ResidentAdapter
+from bullion.engine.constrain import Grammars
 from bullion.engine.memory import free_bytes, kv_pages, weight_bytes
 from bullion.engine.pages import PagePool
 from bullion.engine.resident import Resident, Tokenizer
@@ -77,6 +78,11 @@ class Engine:
             or any(resident.busy for resident in self._residents)
         )
 
+    @property
+    def cold(self) -> bool:
+        """Whether steps are of use even while nothing is asked for; see Runner.cold."""
+        return any(resident.cold for resident in self._residents)
+
     def submit(self, work: Work) -> None:
         """Takes work in. What cannot be done leaves as a FailedEvent; nothing is raised."""
         try:
@@ -110,7 +116,10 @@ class Engine:
             self._outbox.append(StoppedEvent(id, "cancel"))
 
     def step(self) -> list[Event]:
-        """A piece of loading and a step of every base that has work; the events they made."""
+        """A piece of loading and a step of every base that has work; the events they made. With
+        nothing to do, something is made ready for what may come."""
+        if not self.busy:
+            self._warm()
         self._advance_loading()
         for resident in self._residents:
             if not resident.busy:
@@ -146,6 +155,17 @@ class Engine:
             free, total = torch.cuda.mem_get_info()
             status["memory_bytes"] = {"used": total - free, "total": total}
         return status
+
+    def _warm(self) -> None:
+        resident = next((r for r in self._residents if r.cold), None)
+        if resident is None:
+            return
+        try:
+            resident.warm()
+        except Exception as raised:
+            traceback.print_exception(raised, file=sys.stderr)
+            if isinstance(raised, torch.AcceleratorError):
+                raise
 
     def _named(self, name: str) -> _Name:
         found = self._names.get(name)
@@ -205,6 +225,8 @@ class Engine:
         dtype = _dtype(shape, self._device)
         self._make_room(id, folder.name, weight_bytes(shape, dtype))
         tokenizer = Tokenizer.of(load_tokenizer(folder), folder)
+        grammars = Grammars(tokenizer.tokenizer, shape.vocab_size, tokenizer.eos, tokenizer.calls)
+        grammars.prepare_beside()
         yield
         weights = yield from load_llama(folder, shape, self._device, dtype)
         if self._device.type == "cpu" and self._opening.threads is None:
@@ -212,7 +234,7 @@ class Engine:
         pages = kv_pages(shape, dtype, PAGE_TOKENS, self._opening, self._device)
         runner = yield from self._runner(weights, pages)
         return Resident(
-            folder, shape, tokenizer, runner, PagePool(pages, PAGE_TOKENS), self._opening
+            folder, shape, tokenizer, grammars, runner, PagePool(pages, PAGE_TOKENS), self._opening
         )
 
     def _runner(self, weights: LlamaWeights, pages: int) -> Generator[None, None, Runner]:

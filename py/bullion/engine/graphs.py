@@ -6,6 +6,8 @@ goes from step to step on the device; the host only says which sequence sits in 
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -41,6 +43,7 @@ class DecodeGraphs:
         self._spare_state = last.shape[0] - 1
         self.sizes = sizes(most)
         self._graphs: dict[tuple[int, bool, bool], torch.cuda.CUDAGraph] = {}
+        self._unrecorded = self._kinds()
         self._tables = torch.zeros(most, wide, device=device, dtype=torch.int32)
         self._host_tables = [pinned(most, wide, torch.int32) for _ in range(_RING)]
         self._rows = torch.zeros(_COLUMNS, most, device=device, dtype=torch.int64)
@@ -54,6 +57,25 @@ class DecodeGraphs:
     def forget(self) -> None:
         """The memory behind the graphs has moved: they are recorded anew when they are needed."""
         self._graphs.clear()
+        self._unrecorded = self._kinds()
+
+    @property
+    def unrecorded(self) -> bool:
+        """Whether a step could come that has no graph yet."""
+        return bool(self._unrecorded)
+
+    def record_next(self) -> None:
+        """Records one of those: the smaller batches first."""
+        self.record(*next(iter(self._unrecorded)))
+
+    def _kinds(self) -> dict[tuple[int, bool, bool], None]:
+        """Every (rows, adapters, long) that `step` may ask for, in the order to record them in."""
+        return dict.fromkeys(
+            (n, adapters, long)
+            for long, adapters in itertools.product((False, True), repeat=2)
+            for n in self.sizes
+            if not long or self._parted(n)
+        )
 
     def step(self, sequences: list[Sequence], graphs: bool) -> Drawn:
         """One token for each sequence."""
@@ -86,6 +108,7 @@ class DecodeGraphs:
         with torch.cuda.graph(graph):
             self._compute(n, adapters, long)
         self._graphs[n, adapters, long] = graph
+        self._unrecorded.pop((n, adapters, long), None)
         return graph
 
     def _compute(self, n: int, adapters: bool, long: bool) -> None:

@@ -85,6 +85,7 @@ class Resident:
         folder: Path,
         shape: LlamaShape,
         tokenizer: Tokenizer,
+        grammars: Grammars,
         runner: Runner,
         pool: PagePool,
         opening: EngineOpening,
@@ -98,13 +99,12 @@ class Resident:
             pool, opening.max_running, opening.max_waiting, opening.prefill_tokens
         )
         self._prompts = Prompts(tokenizer.tokenizer, shape.vocab_size)
-        self._grammars = Grammars(
-            tokenizer.tokenizer, shape.vocab_size, tokenizer.eos, tokenizer.calls
-        )
+        self._grammars = grammars
         self._runner = runner
         self._requests: dict[str, Request] = {}
         self._choices: dict[Sequence, Choice] = {}
         self._flying: deque[Launched] = deque()
+        self._stays_cold = False  # getting ready beforehand has failed
 
     @property
     def context_length(self) -> int:
@@ -114,6 +114,11 @@ class Resident:
     @property
     def busy(self) -> bool:
         return self.scheduler.busy or bool(self._flying)
+
+    @property
+    def cold(self) -> bool:
+        """Whether `warm` has something left to do."""
+        return self._runner.cold and not self._stays_cold
 
     def uses(self, model: str) -> bool:
         """Whether a request for that name is under way."""
@@ -228,6 +233,14 @@ class Resident:
         while self._flying and (len(self._flying) > self._runner.lag or not plan):
             events += self._take(self._flying.popleft())
         return events
+
+    def warm(self) -> None:
+        """Gets one thing ready that a request would wait for otherwise. For idle moments."""
+        try:
+            self._runner.warm()
+        except Exception:
+            self._stays_cold = True  # who needs it will try again, and be told
+            raise
 
     def _take(self, launched: Launched) -> list[Event]:
         result = launched.read()

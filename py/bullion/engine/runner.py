@@ -72,6 +72,13 @@ class Runner(Protocol):
 
     lag: int
 
+    @property
+    def cold(self) -> bool:
+        """Whether a later request would have to wait for something that `warm` can do now."""
+
+    def warm(self) -> None:
+        """Makes one such thing ready, for moments in which nobody asks for anything."""
+
     def launch(self, plan: Plan) -> Launched: ...
     def site(self, layer: int, kind: str) -> AdapterSite: ...
     def reserve_adapter(self, slot: int, rank: int) -> None:
@@ -90,6 +97,7 @@ class CpuRunner:
     """One forward pass a step over all its rows, prompts and decoding sequences together."""
 
     lag = 0
+    cold = False  # nothing is compiled here
 
     def __init__(self, weights: LlamaWeights, pages: int, page_tokens: int) -> None:
         shape = weights.shape
@@ -100,6 +108,9 @@ class CpuRunner:
 
     def site(self, layer: int, kind: str) -> AdapterSite:
         return self._model.site(layer, kind)
+
+    def warm(self) -> None:
+        """Never cold."""
 
     def reserve_adapter(self, slot: int, rank: int) -> None:
         """On the CPU an adapter has memory of its own."""

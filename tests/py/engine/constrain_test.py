@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -53,6 +54,27 @@ def test_a_json_object_is_one(serving: Serving) -> None:
     assert text.startswith("{")
     if serving.finish[("a", 0)] == "stop":
         assert isinstance(json.loads(text), dict)
+
+
+def test_the_vocabulary_is_prepared_once_and_before_anybody_asks(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hf = pytest.importorskip("llguidance.hf")
+    threads: list[str] = []
+    prepared = hf.from_tokenizer
+
+    def watched(*given: Any, **more: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return prepared(*given, **more)
+
+    monkeypatch.setattr(hf, "from_tokenizer", watched)
+    serving = serve()
+    for thread in threading.enumerate():
+        if thread.name == "grammar vocabulary":
+            thread.join()
+    assert threads == ["grammar vocabulary"]
+    serving.run([generate("a", [0, 5], format=FORMAT), generate("b", [0, 6], format=FORMAT)])
+    assert not serving.failed and len(threads) == 1
 
 
 def test_a_schema_that_cannot_be_followed_is_refused(serving: Serving) -> None:

@@ -8,6 +8,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+import torch
 from bullion.contract.recipe import BaseModel
 from bullion.contract.worker import (
     Detokenize,
@@ -160,3 +161,51 @@ def test_an_adapter_of_another_shape_is_refused_by_the_module_that_does_not_fit(
     assert serving.failed["load-tuned"].error.code == "adapter_mismatch"
     assert "layers.1.mlp.up_proj" in serving.failed["load-tuned"].error.message
     assert serving.engine.status()["adapters"] == 0
+
+
+def test_what_a_request_would_wait_for_is_made_ready_while_nobody_asks(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = serving.engine._residents[0]._runner
+    left = ["a kernel", "a graph"]
+    monkeypatch.setattr(type(runner), "cold", property(lambda self: bool(left)))
+    monkeypatch.setattr(type(runner), "warm", lambda self: left.pop())
+    serving.engine.submit(generate("r", PROMPT, max_tokens=4))
+    while serving.engine.busy:
+        serving.step()
+    assert left == ["a kernel", "a graph"] and serving.engine.cold
+    serving.step()
+    assert left == ["a kernel"] and serving.engine.cold
+    serving.step()
+    assert not left and not serving.engine.cold
+
+
+def test_what_cannot_be_made_ready_beforehand_is_not_tried_for_ever(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def warm(self: object) -> None:
+        raise RuntimeError("out of graphs")
+
+    runner = type(serving.engine._residents[0]._runner)
+    monkeypatch.setattr(runner, "cold", True)
+    monkeypatch.setattr(runner, "warm", warm)
+    serving.step()
+    assert not serving.engine.cold
+    assert "out of graphs" in capfd.readouterr().err
+    assert serving.text(generate("r", PROMPT, max_tokens=4))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="only a GPU has graphs and kernels")
+def test_when_all_is_warm_no_request_records_or_compiles(
+    serving: Serving, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bullion.engine.graphs import DecodeGraphs
+
+    engine = serving.engine
+    while engine.cold:
+        engine.step()
+    monkeypatch.setattr(DecodeGraphs, "record", None)
+    serving.load("tuned", adapters[0])
+    requests = [generate(f"r{n}", PROMPT, "tuned" if n % 2 else "base") for n in range(5)]
+    serving.run(requests)
+    assert len(serving.finish) == 5
