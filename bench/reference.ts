@@ -1,11 +1,12 @@
 /**
  * The reference job through the service: data set, training, merge, chat, all over HTTP, phase by phase.
  *
- *     deno task bench:reference --weights FOLDER --reference FOLDER [--epochs N] [--data DIR]
+ *     deno task bench:reference --weights FOLDER --reference FOLDER [--epochs N] [--data DIR] [--up SECONDS]
  *
  * `--weights` is what the hub id of the recipe stands for here: the true Llama-3-8B-Instruct, or random
  * weights in its shape (bench/random_weights.py). `--reference` holds the reference project's YAML and
- * data. Prints seconds, tokens a second and peak memory from the jobs' own events.
+ * data, `--up` how long the service has been up when the job comes (its spare interpreter takes a while
+ * to read its libraries). Prints seconds, tokens a second and peak memory from the jobs' own events.
  */
 import { parseArgs } from "node:util";
 import { listen } from "../commands/listening.ts";
@@ -20,9 +21,10 @@ const { values } = parseArgs({
     reference: { type: "string" },
     epochs: { type: "string" },
     data: { type: "string", default: ".bullion/bench" },
+    up: { type: "string", default: "0" },
   },
 });
-const { weights, reference, epochs, data } = values;
+const { weights, reference, epochs, data, up } = values;
 if (!weights || !reference) throw new Error("--weights and --reference are needed; see the header");
 
 const HUB_ID = "LLM-Research/Meta-Llama-3-8B-Instruct";
@@ -43,6 +45,7 @@ try {
   await post("/v1/datasets?name=datasets_finance", await read("datasets_finance.json"), null);
   let recipe = new TextDecoder().decode(await read("train_llama3_lora_sft.yaml"));
   if (epochs) recipe = recipe.replace(/num_train_epochs:.*/, `num_train_epochs: ${epochs}`);
+  await new Promise((resolve) => setTimeout(resolve, Number(up) * 1000));
   const accepted = performance.now();
   await job("training", "/v1/fine_tuning/jobs", recipe);
   const merge = new TextDecoder().decode(await read("merge_llama3_lora_sft.yaml"));

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "py"), str(ROOT / "bench")]
 
 import torch  # noqa: E402
-from bullion.contract.worker import EngineOpening  # noqa: E402
+from bullion.contract.worker import EngineOpening, JsonSchemaFormat  # noqa: E402
 from bullion.engine.engine import Engine  # noqa: E402
 from bullion.machine import use_threads  # noqa: E402
 from serving import card  # noqa: E402
@@ -55,6 +55,8 @@ def adapters(drive: Drive, plan: Plan, config: dict[str, Any], scratch: Path) ->
         loaded = drive.load(names[-1], write_adapter(scratch / names[-1], config, number, device))
         if number == 0:
             say("adapter, seconds to load", loaded["seconds"])
+            first = [drive.first_token(names[0]) for _ in range(2)]
+            say("first token over an adapter, ms: first, second", first)
             for count in (1, crowd):
                 drive.all_at_once(count, names, 16)
                 measure(drive, plan, f"{crowd_name(count)}, one adapter", count, names)
@@ -70,6 +72,7 @@ def main() -> None:
     parser.add_argument("--random", action="store_true")
     parser.add_argument("--no-graphs", action="store_true")
     parser.add_argument("--no-adapters", action="store_true")
+    parser.add_argument("--cold", action="store_true", help="no idle moment before the loads")
     parser.add_argument("--prefill-tokens", type=int, default=2048)
     parser.add_argument("--profile", action="store_true", help="kernels of a decode step")
     parser.add_argument("--out", type=Path)
@@ -94,6 +97,11 @@ def main() -> None:
     drive.all_at_once(1, ["base"], 1)
     say("ready, seconds", round(time.perf_counter() - STARTED, 1))
     say("loaded", {key: value for key, value in loaded.items() if key != "tokenizer"})
+    if not asked.cold:
+        say("idle seconds until all is warm", drive.warm())
+    schema = JsonSchemaFormat("json_schema", {"type": "object", "properties": {"a": {}}})
+    first = [drive.first_token("base", format=schema) for _ in range(2)]
+    say("first token under a schema, ms: first, second", first)
     for count in plan.crowds:
         drive.all_at_once(count, ["base"], 16)  # first use of what was not compiled yet
         measure(drive, plan, crowd_name(count), count, ["base"])

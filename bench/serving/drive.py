@@ -17,6 +17,7 @@ from bullion.contract.worker import (
     GenerateSpec,
     IdsPrompt,
     Load,
+    ResponseFormat,
     Sampling,
     ServedModel,
     TextFormat,
@@ -58,12 +59,14 @@ class Drive:
         self._serial += 1
         return prompt_ids(self._serial, length, self.vocabulary)
 
-    def submit(self, model: str, ids: list[int], new: int) -> Stream:
+    def submit(
+        self, model: str, ids: list[int], new: int, format: ResponseFormat | None = None
+    ) -> Stream:
         id = f"r{len(self.streams)}"
         sampling = Sampling(new, 0.0, 1.0, 0, 0.0, 1.0, 0.0, 0.0, {}, None, [], True)
         stream = self.streams[id] = Stream(time.perf_counter())
         spec = GenerateSpec(
-            model, IdsPrompt("ids", ids), 1, sampling, None, False, TextFormat("text")
+            model, IdsPrompt("ids", ids), 1, sampling, None, False, format or TextFormat("text")
         )
         self.engine.submit(Generate("generate", id, spec))
         return stream
@@ -80,6 +83,23 @@ class Drive:
                 self.streams[event.id].done = True
             elif isinstance(event, FailedEvent):
                 raise SystemExit(f"{event.error.code}: {event.error.message}")
+
+    def warm(self) -> float:
+        """Seconds until an idle engine has made everything ready that it can."""
+        began = time.perf_counter()
+        while self.engine.cold:
+            self.engine.step()
+        return round(time.perf_counter() - began, 2)
+
+    def first_token(
+        self, model: str, length: int = 192, format: ResponseFormat | None = None
+    ) -> float:
+        """Milliseconds to the first token of a request alone, which then ends."""
+        self.streams.clear()
+        stream = self.submit(model, self.prompt(length), 2, format)
+        while not stream.done:
+            self.step()
+        return round((stream.arrivals[0] - stream.started) * 1e3, 1)
 
     def all_at_once(self, count: int, models: list[str], new: int) -> dict[str, Any]:
         """`count` requests over `models` in turn."""
