@@ -24,7 +24,7 @@ const Engine = z.strictObject({
   kv_memory_gb: z.number().positive().nullable().default(null), // null: what is left on the device
   max_running: z.int().positive().default(128), // streams decoded at the same time
   max_waiting: z.int().min(0).default(512), // requests queued behind them; more are refused
-  prefill_tokens: z.int().positive().default(1_024), // prompt tokens between two decode steps
+  prefill_tokens: z.int().positive().default(2_048), // prompt tokens between two decode steps
   cuda_graphs: z.boolean().default(true),
   idle_seconds: z.number().positive().nullable().default(null), // unload after; null: never
   max_models: z.int().positive().default(4), // bases in memory at the same time

@@ -28,6 +28,14 @@ def weights_of(base: Path, device: torch.device) -> LlamaWeights:
     return run_through(load_llama(base, LlamaShape.read(base), device, torch.float32))
 
 
+def as_the_cpu_has_it(cache: torch.Tensor) -> torch.Tensor:
+    """(layers, 2, pages, page, kv_heads, D) → (layers, pages, page, 2 · kv_heads, D): values beside
+    their keys, and in a key the coordinates that a rotation turns beside each other."""
+    keys, values = cache.unbind(1)
+    pairs = keys.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
+    return torch.cat([pairs, values], dim=-2)
+
+
 def error(found: torch.Tensor, expected: torch.Tensor) -> float:
     """‖found − expected‖ / ‖expected‖"""
     found, expected = found.double().cpu(), expected.double().cpu()
@@ -39,7 +47,7 @@ def error(found: torch.Tensor, expected: torch.Tensor) -> float:
 )
 @pytest.mark.parametrize("splits", [1, 3])
 @pytest.mark.parametrize("ours", [True, False], ids=["our products", "the library's"])
-def test_a_decode_step_gives_the_hidden_states_of_the_cpu(
+def test_a_decode_step_gives_the_logits_of_the_cpu(
     base: Path,
     adapters: list[Path],
     slots: list[int],
@@ -76,7 +84,8 @@ def test_a_decode_step_gives_the_hidden_states_of_the_cpu(
         theirs.hold(adapter)
     lengths = [1, 70, 200]  # of the sequences, this step's token counted
     tables = [[3], list(range(4, 9)), list(range(20, 33))]
-    cache = torch.randn(shape.layers, 2, 40, PAGE, shape.kv_heads, shape.head_dim)
+    there = torch.randn(shape.layers, 2, 40, PAGE, shape.kv_heads, shape.head_dim)
+    cache = as_the_cpu_has_it(there)
     tokens = torch.tensor([7, 8, 9])
     positions = torch.tensor([length - 1 for length in lengths])
     places = torch.tensor(
@@ -86,13 +95,12 @@ def test_a_decode_step_gives_the_hidden_states_of_the_cpu(
         ]
     )
     spans = [
-        Span(i, i + 1, n, torch.tensor(p), False)
-        for i, (n, p) in enumerate(zip(lengths, tables, strict=True))
+        Span(i, i + 1, n, p, False) for i, (n, p) in enumerate(zip(lengths, tables, strict=True))
     ]
     lora = lora_rows([(i, i + 1) for i in range(3)], [None if slot < 0 else slot for slot in slots])
-    there = cache.clone().to(DEVICE).flatten(2, 3)
+    there = there.to(DEVICE).flatten(2, 3)
     with torch.no_grad():
-        expected = cpu.hidden(Batch(tokens, positions, places, spans, lora), cache)
+        expected = cpu.logits(cpu.hidden(Batch(tokens, positions, places, spans, lora), cache))
     padded = torch.zeros(3, 13, dtype=torch.int32)
     for row, pages in enumerate(tables):
         padded[row, : len(pages)] = torch.tensor(pages, dtype=torch.int32)
@@ -115,9 +123,10 @@ def test_a_decode_step_gives_the_hidden_states_of_the_cpu(
     rows = Rows(given, *(column.to(DEVICE) for column in columns))
     with torch.no_grad():
         fused = turn_and_attend if turned else None
-        found = gpu.hidden(rows, last, there, attend, max(slots) >= 0, fused)
+        found = gpu.logits(gpu.hidden(rows, last, there, attend, max(slots) >= 0, fused))
     assert error(found, expected) < TOLERANCE
-    assert error(there, cache.flatten(2, 3)) < TOLERANCE
+    stored = as_the_cpu_has_it(there.unflatten(2, (40, PAGE)).cpu())
+    assert error(stored, cache) < TOLERANCE
 
 
 @pytest.mark.parametrize(("out", "inside"), [(24, 512), (4104, 2048), (4640, 512), (6144, 1024)])
