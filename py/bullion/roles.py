@@ -33,6 +33,9 @@ from bullion.contract.worker import (
 
 SPARE_AFTER_S = 0.3
 """A trainer that has had nothing to do for so long was started beforehand."""
+QUIET_S = 0.5
+"""An engine that has had nothing to do for so long gets ready for more; one who asks right after an
+answer must not wait for that."""
 
 
 class Role(ABC):
@@ -172,6 +175,7 @@ class EngineRole(Role):
         self._opening = opening
         self._inbox: queue.SimpleQueue[Submission | Cancellation] = queue.SimpleQueue()
         self._engine: Any = None
+        self._resting = False  # nobody has asked for anything for a while
 
     def submit(self, work: Submission) -> None:
         if isinstance(work, (Train, Export, Encode, Probe)):
@@ -197,14 +201,17 @@ class EngineRole(Role):
             self._leave(*engine.step())
 
     def _take_in(self, engine: Any) -> None:
-        """Hands over what has come in; with nothing to step on, sleeps until something comes."""
-        wait = not (engine.busy or engine.cold)
+        """Hands over what has come in; with nothing to step on, sleeps until something comes, or
+        until it has been quiet for long enough to get ready for more."""
+        wait = not engine.busy
+        quiet = (0.0 if self._resting else QUIET_S) if engine.cold else None
         while True:
             try:
-                work = self._inbox.get(block=wait)
+                work = self._inbox.get(block=wait, timeout=quiet)
             except queue.Empty:
+                self._resting = wait
                 return
-            wait = False
+            wait = self._resting = False
             try:
                 if isinstance(work, Cancellation):
                     engine.cancel(work.id)
