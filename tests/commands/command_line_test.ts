@@ -33,6 +33,9 @@ async function typed(name: Parameters<typeof command>[0], ...args: string[]): Pr
 Deno.test("train FILE.yaml trains into the folder where it was typed", async () => {
   const stdout = await typed("train", "train.yaml", ...tiny);
   assert.match(stdout, /Adapter: +saves\/sft\nModel: +ft:bullion-tiny::ftjob-/);
+  const where =
+    /\nsaves\/sft is a link to (\S+): copy it with cp -rL, deleting that folder deletes it\n$/;
+  assert.equal(where.exec(stdout)?.[1], await Deno.realPath(`${folder}/saves/sft`));
   assert.ok((await Deno.stat(`${folder}/saves/sft/adapter_model.safetensors`)).isFile);
   assert.ok((await Deno.stat(`${folder}/.bullion`)).isDirectory);
 });
@@ -41,6 +44,7 @@ Deno.test("export FILE.yaml merges what was trained there", async () => {
   const stdout = await typed("export", "export.yaml", ...tiny);
   assert.match(stdout, /Model: +output\/merged\n/);
   assert.match(stdout, /top1_agreement: 1\n/);
+  assert.match(stdout, /\noutput\/merged is a link to \S+\/merged: copy it with cp -rL, [^\n]+\n$/);
   assert.ok((await Deno.stat(`${folder}/output/merged/config.json`)).isFile);
 });
 
