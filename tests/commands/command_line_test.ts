@@ -90,6 +90,14 @@ Deno.test("a mistake ends with one sentence and an exit code, not with a trace",
   assert.deepEqual([known.code, /deno task doctor/.test(known.stdout)], [0, true]);
 });
 
+Deno.test("an address that the service may not listen on is refused with those that it may", async () => {
+  await write("keys.yaml", { api_keys: ["key"] });
+  const args = ["--host", "192.0.2.7", "--port", "0", "--config", "keys.yaml", ...tiny];
+  const { code, stderr } = await command("serve", args, folder);
+  assert.equal(code, 1);
+  assert.match(stderr, /192\.0\.2\.7.* 0\.0\.0\.0 .*--host \[address_not_usable\]/);
+});
+
 Deno.test("while a service holds the data folder, a command hands its job over with its directory", async () => {
   const service = await RunningService.start();
   await Deno.writeTextFile(`${folder}/held.yaml`, recipe({ output_dir: "saves/held" }));
