@@ -2,7 +2,7 @@
 import type { ExportJob } from "../contract/job.ts";
 import type { Command } from "./command.ts";
 import { configOptions, readConfig, readRecipeFile } from "./configuration.ts";
-import { runJob } from "./jobs.ts";
+import { runJob, sayWhereItLies } from "./jobs.ts";
 import { preparePython } from "./setup.ts";
 
 export const exportModel: Command = {
@@ -19,6 +19,7 @@ export const exportModel: Command = {
     for (const [name, value] of Object.entries(job.result ?? {})) {
       if (typeof value === "number") console.log(`${name}: ${value}`);
     }
+    sayWhereItLies(job.export_dir, job.path, given.cwd);
     return 0;
   },
 };

@@ -2,6 +2,7 @@
  * Jobs from the command line: run by this process if the data folder is free, otherwise handed to
  * the service that holds it, over HTTP. What a command shows is the same either way.
  */
+import { resolve } from "node:path";
 import { BullionError, type ErrorDetail } from "../contract/errors.ts";
 import type { ExportJob, FineTuningJob, JobEventObject } from "../contract/job.ts";
 import type { ServerConfig } from "../core/config/server.ts";
@@ -48,6 +49,20 @@ export async function runJob(
   } finally {
     unlisten();
     await runner.close();
+  }
+}
+
+/** Says that what lies at `name` is a link, where it is one, and how to keep what it leads to. */
+export function sayWhereItLies(name: string | null, path: string, cwd: string): void {
+  if (name === null || !isLink(resolve(cwd, name))) return;
+  console.log(`${name} is a link to ${path}: copy it with cp -rL, deleting that folder deletes it`);
+}
+
+function isLink(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isSymlink;
+  } catch {
+    return false; // it could not be published, which an event has said
   }
 }
 

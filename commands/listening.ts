@@ -87,13 +87,21 @@ function bind(config: ServerConfig, handler: Handler): Deno.HttpServer<Deno.NetA
     const { host: hostname, port } = config;
     return Deno.serve({ hostname, port, onListen: () => {} }, handler);
   } catch (cause) {
-    throw new BullionError(
-      "address_in_use",
-      `Cannot listen on ${config.host}:${config.port}: ${(cause as Error).message}. ` +
-        "Choose another with --port",
-      { param: "port", cause },
-    );
+    throw cannotListen(config, cause as Error);
   }
+}
+
+function cannotListen({ host, port }: ServerConfig, cause: Error): BullionError {
+  const text = `Cannot listen on ${host}:${port}: `;
+  if (cause instanceof Deno.errors.AddrInUse) {
+    const message = `${text}${cause.message}. Choose another with --port`;
+    return new BullionError("address_in_use", message, { param: "port", cause });
+  }
+  const why = cause instanceof Deno.errors.NotCapable
+    ? "deno task serve may listen on 127.0.0.1, localhost and ::1, and everywhere with 0.0.0.0 or ::"
+    : cause.message;
+  const message = `${text}${why}. Choose another with --host`;
+  return new BullionError("address_not_usable", message, { param: "host", cause });
 }
 
 const LEVELS = ["debug", "info", "warn", "error"] as const;

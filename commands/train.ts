@@ -2,7 +2,7 @@
 import type { FineTuningJob } from "../contract/job.ts";
 import type { Command } from "./command.ts";
 import { configOptions, readConfig, readRecipeFile } from "./configuration.ts";
-import { runJob } from "./jobs.ts";
+import { runJob, sayWhereItLies } from "./jobs.ts";
 import { preparePython } from "./setup.ts";
 
 export const train: Command = {
@@ -17,6 +17,7 @@ export const train: Command = {
     const job = await runJob("train", text, given.cwd, config, python) as FineTuningJob;
     console.log(`Adapter:  ${job.output_dir ?? job.path}`);
     console.log(`Model:    ${job.fine_tuned_model}`);
+    sayWhereItLies(job.output_dir, job.path, given.cwd);
     return 0;
   },
 };

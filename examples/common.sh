@@ -4,30 +4,56 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 url=${BULLION_URL:-http://127.0.0.1:8321}
 
-# ask METHOD PATH [curl options]: prints the answer; an error is printed and ends the script.
-ask() {
+# request METHOD PATH [curl options]: prints the answer as it comes, a refusal too; fails on a refusal.
+request() {
   method=$1 path=$2
   shift 2
-  curl -sS --fail-with-body -X "$method" -H "Authorization: Bearer ${BULLION_KEY:-none}" "$@" "$url$path" || {
+  curl -sSN --fail-with-body -X "$method" -H "Authorization: Bearer ${BULLION_KEY:-none}" "$@" "$url$path"
+}
+
+# ask: a request's answer, whole; a refusal goes to stderr, past whoever reads the answer, and ends the script.
+ask() {
+  answer=$(request "$@") || {
+    printf '%s\n' "$answer" >&2
+    exit 1
+  }
+  printf '%s' "$answer"
+}
+
+# follow: a request's answer as it comes; a refusal ends the script.
+follow() {
+  request "$@" || {
     echo >&2
     exit 1
   }
 }
 
-# first NAME: like field, but the earliest of several on one line.
+# needs FILE: ends the script without it, where curl would send nothing and go on.
+needs() {
+  [ -r "$1" ] || {
+    echo "There is no file $1" >&2
+    exit 1
+  }
+}
+
+# exists PATH: has the service anything there?
+exists() {
+  curl -sf -o /dev/null -H "Authorization: Bearer ${BULLION_KEY:-none}" "$url$1"
+}
+
+# first NAME: the value of that field in an answer, the earliest of several; fails where there is none.
 first() {
-  grep -o "\"$1\":\"\{0,1\}[^\",}]*" | head -n 1 | sed "s/\"$1\":\"\{0,1\}//"
+  grep -o "\"$1\":\"\{0,1\}[^\",}]*" | head -n 1 | sed "s/\"$1\":\"\{0,1\}//" | grep .
 }
 
 # wait_for PATH: until the job at PATH has ended; fails unless it succeeded.
 wait_for() {
   while :; do
-    job=$(ask GET "$1")
-    status=$(printf '%s' "$job" | first status)
-    case $status in
+    state=$(ask GET "$1")
+    case $(printf '%s' "$state" | first status) in
       succeeded) return 0 ;;
       failed | cancelled | paused)
-        printf '%s\n' "$job" >&2
+        printf '%s\n' "$state" >&2
         return 1
         ;;
     esac

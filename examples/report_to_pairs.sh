@@ -3,6 +3,7 @@
 #   sh examples/report_to_pairs.sh [REPORT.pdf] [DATASET]
 . "$(dirname "$0")/common.sh"
 report=${1:-$here/data/sample_report.pdf}
+needs "$report"
 document=$(ask POST "/v1/documents?name=$(basename "$report")" --data-binary "@$report" | first id)
 ask POST "/v1/documents/$document/pairs?dataset=${2:-report_pairs}"
 echo

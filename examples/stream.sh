@@ -2,7 +2,7 @@
 # The same, token by token as server-sent events.
 #   sh examples/stream.sh [MODEL] [QUESTION]
 . "$(dirname "$0")/common.sh"
-ask POST /v1/chat/completions -N -H 'Content-Type: application/json' -d '{
+follow POST /v1/chat/completions -H 'Content-Type: application/json' -d '{
   "model": "'"${1:-bullion-tiny}"'",
   "messages": [{"role": "user", "content": "'"${2:-什么是营业收入？}"'"}],
   "stream": true,

@@ -2,5 +2,7 @@
 # Stores a data set under a name that recipes can use. Alpaca or sharegpt JSON, or OpenAI JSONL.
 #   sh examples/upload_dataset.sh [FILE] [NAME]
 . "$(dirname "$0")/common.sh"
-ask POST "/v1/datasets?name=${2:-finance_sample}" --data-binary "@${1:-$here/data/finance_sample.json}"
+data=${1:-$here/data/finance_sample.json}
+needs "$data"
+ask POST "/v1/datasets?name=${2:-finance_sample}" --data-binary "@$data"
 echo

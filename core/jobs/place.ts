@@ -129,16 +129,23 @@ function hasWeights(folder: string): boolean {
 
 /**
  * Puts the link in place. Returns where an older real folder was moved to, null if there was none.
- * Throws what the file system throws.
+ * `folder` is the data folder. Throws what the file system throws.
  */
-export function publish(place: string, target: string, jobId: string): string | null {
+export function publish(
+  folder: string,
+  place: string,
+  target: string,
+  jobId: string,
+): string | null {
   Deno.mkdirSync(dirname(place), { recursive: true });
   const before = entryAt(place);
   const aside = before === "folder" || before === "file" ? moveAside(place, before, jobId) : null;
   const parent = Deno.realPathSync(dirname(place));
   const link = join(parent, `.${jobId}.link`);
-  // Relative, so that a data folder can be moved as a whole.
-  Deno.symlinkSync(relative(parent, Deno.realPathSync(target)), link);
+  const real = Deno.realPathSync(target);
+  // Within the data folder relative, so that it can be mounted elsewhere as a whole; outside absolute,
+  // so that a user can move the link.
+  Deno.symlinkSync(isBelow(folder, parent) ? relative(parent, real) : real, link);
   Deno.renameSync(link, place);
   return aside;
 }

@@ -30,7 +30,7 @@ export async function succeed(
   ledger: Ledger,
 ): Promise<void> {
   const model = modelOf(plan);
-  const published = place(plan, ledger);
+  const published = place(plan, store, ledger);
   using numbers = await keepNumbers(plan, store, ledger);
   ledger.atomically(plan.id, () =>
     store.transaction(() => {
@@ -77,7 +77,7 @@ export function setAside(plan: Plan, store: Store<Plan>): void {
   const { place, name } = plan.published;
   if (store.events.checkpoints(plan.id).length === 0 || !isFree(place)) return;
   try {
-    publish(place, plan.output, plan.id);
+    publish(store.folder, place, plan.output, plan.id);
     store.models.publish({ name, place, target: plan.output, job_id: plan.id });
   } catch {
     // The job's own folder has them in any case; its end is not the moment for another error.
@@ -85,11 +85,15 @@ export function setAside(plan: Plan, store: Store<Plan>): void {
 }
 
 /** Publishes; a place that cannot be written is said in an event, as the result itself is safe. */
-function place(plan: Plan, ledger: Ledger): { name: string; place: string } | null {
+function place(
+  plan: Plan,
+  store: Store<Plan>,
+  ledger: Ledger,
+): { name: string; place: string } | null {
   if (plan.published === null) return null;
   const { name, place } = plan.published;
   try {
-    const aside = publish(place, plan.output, plan.id);
+    const aside = publish(store.folder, place, plan.output, plan.id);
     if (aside !== null) {
       const text = `An older folder at ${name} was moved to ${aside}`;
       ledger.note(plan.id, "warn", "older_output_moved", text, { from: place, to: aside });

@@ -33,6 +33,9 @@ async function typed(name: Parameters<typeof command>[0], ...args: string[]): Pr
 Deno.test("train FILE.yaml trains into the folder where it was typed", async () => {
   const stdout = await typed("train", "train.yaml", ...tiny);
   assert.match(stdout, /Adapter: +saves\/sft\nModel: +ft:bullion-tiny::ftjob-/);
+  const where =
+    /\nsaves\/sft is a link to (\S+): copy it with cp -rL, deleting that folder deletes it\n$/;
+  assert.equal(where.exec(stdout)?.[1], await Deno.realPath(`${folder}/saves/sft`));
   assert.ok((await Deno.stat(`${folder}/saves/sft/adapter_model.safetensors`)).isFile);
   assert.ok((await Deno.stat(`${folder}/.bullion`)).isDirectory);
 });
@@ -41,6 +44,7 @@ Deno.test("export FILE.yaml merges what was trained there", async () => {
   const stdout = await typed("export", "export.yaml", ...tiny);
   assert.match(stdout, /Model: +output\/merged\n/);
   assert.match(stdout, /top1_agreement: 1\n/);
+  assert.match(stdout, /\noutput\/merged is a link to \S+\/merged: copy it with cp -rL, [^\n]+\n$/);
   assert.ok((await Deno.stat(`${folder}/output/merged/config.json`)).isFile);
 });
 
@@ -84,6 +88,14 @@ Deno.test("a mistake ends with one sentence and an exit code, not with a trace",
   assert.match(extra.stderr, /--epochs/);
   const known = await command("doctor", ["--help"], folder);
   assert.deepEqual([known.code, /deno task doctor/.test(known.stdout)], [0, true]);
+});
+
+Deno.test("an address that the service may not listen on is refused with those that it may", async () => {
+  await write("keys.yaml", { api_keys: ["key"] });
+  const args = ["--host", "192.0.2.7", "--port", "0", "--config", "keys.yaml", ...tiny];
+  const { code, stderr } = await command("serve", args, folder);
+  assert.equal(code, 1);
+  assert.match(stderr, /192\.0\.2\.7.* 0\.0\.0\.0 .*--host \[address_not_usable\]/);
 });
 
 Deno.test("while a service holds the data folder, a command hands its job over with its directory", async () => {

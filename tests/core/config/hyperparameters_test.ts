@@ -26,7 +26,7 @@ Deno.test("auto is the recipe as it stands, with the request's own model and dat
   equal(keys.model_name_or_path, "base");
   deepStrictEqual(keys.dataset, ["file-1"]);
   equal(keys.learning_rate, 1e-4);
-  equal(keys.num_train_epochs, 3);
+  equal(keys.num_train_epochs, 10);
   equal(keys.gradient_accumulation_steps, 8);
   equal(keys.output_dir, null);
 });

@@ -1,7 +1,9 @@
 // The reference project's YAML files, as they stand.
 import { deepStrictEqual, equal } from "node:assert/strict";
 import { readRecipe } from "../../../core/config/llamafactory.ts";
-import type { Scope } from "../../../core/config/llamafactory.ts";
+import type { Scope, Values } from "../../../core/config/llamafactory.ts";
+import type { KeyName } from "../../../core/config/keys/table.ts";
+import { KEYS } from "../../../core/config/keys/table.ts";
 import { resumption, toExportSpec, toTrainSpec } from "../../../core/config/specs.ts";
 import { readShared, sharedTest } from "../../shared_data.ts";
 
@@ -10,6 +12,20 @@ const FOLDER = "data/reference";
 
 const reference = (name: string, scope: Scope) =>
   readRecipe(new TextDecoder().decode(readShared(`${FOLDER}/${name}`)), scope);
+
+/** Keys of a recipe that belong to its own run, not to how it trains. */
+const OF_THE_RUN = [
+  "model_name_or_path",
+  "trust_remote_code",
+  "dataset",
+  "max_samples",
+  "overwrite_output_dir",
+];
+
+const trainingOf = (keys: Values) =>
+  Object.entries(keys).filter(([name]) =>
+    KEYS[name as KeyName].effect.kind === "honoured" && !OF_THE_RUN.includes(name)
+  );
 
 sharedTest("the reference's training YAML means its 1,230 steps of eight records", FOLDER, () => {
   const { keys, notes } = reference("train_llama3_lora_sft.yaml", "train");
@@ -43,6 +59,21 @@ sharedTest("the reference's training YAML means its 1,230 steps of eight records
     "ddp_timeout",
   ]);
 });
+
+sharedTest(
+  "the recipe for Llama 3 that is shipped trains as the reference's YAML does",
+  FOLDER,
+  () => {
+    const shipped = readRecipe(
+      Deno.readTextFileSync(
+        new URL("../../../configs/recipes/llama3_lora_sft.yaml", import.meta.url),
+      ),
+      "train",
+    ).keys;
+    const { keys } = reference("train_llama3_lora_sft.yaml", "train");
+    deepStrictEqual(trainingOf(shipped), trainingOf(keys));
+  },
+);
 
 sharedTest("the reference's merge YAML means four shards of 5 GB on the CPU", FOLDER, () => {
   const { keys } = reference("merge_llama3_lora_sft.yaml", "export");

@@ -34,7 +34,7 @@ async function start(bench: Bench, hyperparameters = {}): Promise<FineTuningJob>
 Deno.test("auto is shown as what it came to be", async () => {
   await using bench = await Bench.open();
   const job = await start(bench);
-  const recipe = { n_epochs: 3, batch_size: 8, learning_rate_multiplier: 1 };
+  const recipe = { n_epochs: 10, batch_size: 8, learning_rate_multiplier: 1 };
   deepStrictEqual(job.hyperparameters, recipe);
   deepStrictEqual(job.method.supervised?.hyperparameters, recipe);
   const given = { n_epochs: 2, batch_size: 4, learning_rate_multiplier: 0.5 };

@@ -119,6 +119,22 @@ Deno.test("on the command line a folder that LLaMA-Factory left is gone on from"
   equal(work.spec.resume_from, left);
 });
 
+Deno.test("an output of the command line is a link that can be moved", async () => {
+  await using bench = await Bench.open();
+  const origin = { kind: "command_line", cwd: bench.cwd } as const;
+  const { id } = await bench.service.jobs.createTrain({ kind: "yaml", text: trainYaml(), origin });
+  (await bench.trainer.next()).finish();
+  const { path } = await bench.until(id, "succeeded");
+  Deno.renameSync(join(bench.cwd, "saves/one"), join(bench.cwd, "kept"));
+  equal(Deno.realPathSync(join(bench.cwd, "kept")), path);
+});
+
+Deno.test("an output in the data folder is a link that goes with the folder", async () => {
+  await using bench = await Bench.open();
+  const id = await trained(bench);
+  equal(Deno.readLinkSync(join(bench.data, "saves/one")), `../jobs/${id}/output`);
+});
+
 Deno.test("an output that a symbolic link leads out of the data folder is refused", async () => {
   await using bench = await Bench.open();
   Deno.symlinkSync(bench.cwd, join(bench.data, "saves"));
