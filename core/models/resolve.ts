@@ -83,7 +83,10 @@ export class Resolver {
         step === own.step
       );
       const base = this.#parts.baseOfJob(own.job);
-      if (!checkpoint || !base) throw notFound(name, param, "its job has no such checkpoint");
+      const isGone = !checkpoint || lookAt(checkpoint.path).kind === "missing";
+      if (isGone || !base) {
+        throw notFound(name, param, "its job has no such checkpoint, or no longer");
+      }
       return {
         base,
         adapter: checkpoint.path,
