@@ -9,7 +9,7 @@ import { Faults } from "./faults.ts";
 import type { Key, Scope } from "./keys/key.ts";
 import { isAllowed, isKey, KEYS, keysAllowed } from "./keys/table.ts";
 import type { KeyName, Values } from "./keys/table.ts";
-import { nearest } from "./nearest.ts";
+import { instead, nearest } from "./nearest.ts";
 import { readYamlMapping } from "./yaml.ts";
 
 export type { Scope } from "./keys/key.ts";
@@ -84,8 +84,8 @@ function recipeFrom(entries: WrittenKey[], scope: Scope, faults: Faults): Recipe
   const notes: Note[] = [];
   for (const entry of entries) {
     if (!isKey(entry.key)) {
-      const known = nearest(entry.key, keysAllowed(scope));
-      faults.add(entry.key, entry.line, `there is no such key; the nearest one is ${known}`);
+      const known = instead(entry.key, keysAllowed(scope));
+      faults.add(entry.key, entry.line, `there is no such key; ${known}`);
     } else if (!isAllowed(entry.key, scope)) {
       const message = `is a key of training and has no place in the YAML of ${withArticle(scope)}`;
       faults.add(entry.key, entry.line, `${message}; take it out`);

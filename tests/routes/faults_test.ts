@@ -61,10 +61,18 @@ says(
   'messages[0].role: one of "developer", "system", "user", "assistant", "tool" is needed, ' +
     'got "usr"; the nearest one is "user"',
 );
-says("one word alone is named", JOBS, {
-  ...job,
-  method: { type: "dpo" },
-}, 'method.type: "supervised" is needed, got "dpo"');
+says(
+  "of another method nothing but its type is refused",
+  JOBS,
+  { ...job, method: { type: "dpo", dpo: { hyperparameters: { beta: 0.1 } } } },
+  'method.type: only "supervised" is possible here, got "dpo"',
+);
+says(
+  "an unknown key that is near none hears them all where they are few",
+  JOBS,
+  { ...job, method: { type: "supervised", dpo: {} } },
+  "method.dpo: there is no such key; there are type and supervised",
+);
 says(
   "a key that is missing says what belongs there",
   JOBS,
@@ -95,7 +103,7 @@ says(
   "a part that is no text is named in its list",
   CHAT,
   { ...chat, messages: [user({ content: [{ type: "image_url", text: "a" }] })] },
-  'messages[0].content[0].type: "text" is needed, got "image_url"',
+  'messages[0].content[0].type: only "text" is possible here, got "image_url"',
 );
 says("a body that is no object says so", CHAT, "[1]", "the body: an object is needed, got [1]");
 says(
@@ -124,7 +132,6 @@ Deno.test("a query hears what is taken, too", async () => {
   const response = await appOver({}).request("/v1/files?limit=none&order=up");
   assert.equal(
     (await errorOf(response)).message,
-    'limit: an integer from 1 to 10000 is needed; order: one of "asc", "desc" is needed, got "up"; ' +
-      'the nearest one is "asc"',
+    'limit: an integer from 1 to 10000 is needed; order: one of "asc", "desc" is needed, got "up"',
   );
 });

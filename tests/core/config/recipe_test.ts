@@ -280,6 +280,8 @@ Deno.test("a word that is none of the known ones is refused with the nearest", (
     fault("train", "lr_scheduler_type: cosin\n"),
     /line 5, lr_scheduler_type: one of linear, .* is needed, got cosin; the nearest one is cosine$/,
   );
+  match(fault("train", "optim: adam\n"), /got adam; the nearest one is adamw_torch$/);
+  match(fault("train", "optim: lion\n"), /one of adamw_torch, .* is needed, got lion$/);
   for (const scope of Object.keys(SMALLEST) as Scope[]) {
     const text = SMALLEST[scope].replace("llama3", "llama-3");
     throws(() => readRecipe(text, scope), {
