@@ -35,6 +35,28 @@ says(
   "method.supervised.hyperparameters.n_epoch: there is no such key; the nearest one is n_epochs",
 );
 says(
+  "of many unknown keys the first are named and the others counted",
+  TEXT,
+  { ...text, ...Object.fromEntries(Array.from("abcdefgh", (key) => [`unheard_${key}`, 1])) },
+  [..."abcde"].map((key) => `unheard_${key}: there is no such key; take it out; `).join("") +
+    "and 3 more unknown keys",
+);
+says(
+  "LLaMA-Factory's keys as JSON hear how they are sent",
+  JOBS,
+  { model_name_or_path: "m", stage: "sft", dataset: "d", lora_rank: 8, seed: 1 },
+  "Cannot read this LLaMA-Factory configuration (model_name_or_path, stage, dataset, …) as JSON: " +
+    "send it to /v1/fine_tuning/jobs with Content-Type: application/yaml, which takes JSON's " +
+    "notation as well, or use OpenAI's fields (model, training_file)",
+);
+says(
+  "one of LLaMA-Factory's keys in OpenAI's request is an unknown key like others",
+  JOBS,
+  { ...job, lora_rank: 8 },
+  "lora_rank: there is no such key; there are model, training_file, validation_file, method, " +
+    "hyperparameters, suffix, seed, metadata and integrations",
+);
+says(
   "an unknown key of a request for tokens is refused as well",
   "/tokenize",
   { model: "m", prompt: "a", add_special: true },

@@ -275,6 +275,12 @@ Deno.test("trust_remote_code is accepted and named", () => {
   ]);
 });
 
+Deno.test("of many unknown keys the first ones are named and the others counted", () => {
+  const message = fault("train", Array.from({ length: 14 }, (_, i) => `zz${i}: 1\n`).join(""));
+  match(message, /zz9: there is no such key; take it out\n/);
+  match(message, /zz10: there is no such key, nor are there 3 of those that follow$/);
+});
+
 Deno.test("a word that is none of the known ones is refused with the nearest", () => {
   match(
     fault("train", "lr_scheduler_type: cosin\n"),
