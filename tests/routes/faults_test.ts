@@ -34,6 +34,37 @@ says(
   { ...job, method: { type: "supervised", supervised: { hyperparameters: { n_epoch: 3 } } } },
   "method.supervised.hyperparameters.n_epoch: there is no such key; the nearest one is n_epochs",
 );
+const price = { name: "price", parameters: { type: "object" } };
+for (
+  const [where, more, nearest] of [
+    [
+      "tools[0].function.paramaters",
+      { tools: [{ type: "function", function: { name: "price", paramaters: {} } }] },
+      "parameters",
+    ],
+    ["tools[0].fucntion", {
+      tools: [{ type: "function", function: price, fucntion: price }],
+    }, "function"],
+    [
+      "tool_choice.function.nmae",
+      { tool_choice: { type: "function", function: { name: "price", nmae: "price" } } },
+      "name",
+    ],
+    [
+      "response_format.json_schema.shema",
+      { response_format: { type: "json_schema", json_schema: { name: "a", shema: {} } } },
+      "schema",
+    ],
+    [
+      "stream_options.include_usages",
+      { stream: true, stream_options: { include_usages: true } },
+      "include_usage",
+    ],
+  ] as const
+) {
+  const hint = `there is no such key; the nearest one is ${nearest}`;
+  says(`${where} of a chat hears the nearest one`, CHAT, { ...chat, ...more }, `${where}: ${hint}`);
+}
 says(
   "of many unknown keys the first are named and the others counted",
   TEXT,
