@@ -28,6 +28,7 @@ export class WorkerClient {
   readonly #listeners = new Map<string, Listener>();
   readonly #ended = Promise.withResolvers<BullionError>();
   #over: BullionError | null = null;
+  #killed = false;
   #pumping = false;
   #rung = false;
   #wake: (() => void) | null = null;
@@ -65,6 +66,11 @@ export class WorkerClient {
 
   get isOver(): boolean {
     return this.#over !== null;
+  }
+
+  /** Whether its end was asked for. */
+  get isKilled(): boolean {
+    return this.#killed;
   }
 
   /** Resolves with the machine's description when the process has its libraries and device. */
@@ -106,6 +112,7 @@ export class WorkerClient {
   }
 
   kill(): void {
+    this.#killed = true;
     this.#process.kill();
   }
 

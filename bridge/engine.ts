@@ -1,8 +1,9 @@
 /**
  * The engine's door: one process that serves, started on demand and started again after a death.
  *
- * Requests of a dead process fail with its cause; the next load starts a new process and makes the
- * models that were loaded answer again. Owns no rule of which models to keep.
+ * Requests under way in a process that dies fail with its cause; one whose submission meets the death
+ * is submitted once more, to the next process, where the models that were loaded answer again. Owns no
+ * rule of which models to keep.
  */
 import { BullionError } from "../contract/errors.ts";
 import type {
@@ -32,7 +33,6 @@ export class Engine implements EngineDoor {
   #starting: Promise<WorkerClient> | null = null;
   #client: WorkerClient | null = null;
   #failure: BullionError | null = null;
-  #stopping = false;
   #restarts = 0;
   #quickDeaths = 0;
 
@@ -42,8 +42,7 @@ export class Engine implements EngineDoor {
   }
 
   async load(model: ServedModel): Promise<Record<string, unknown>> {
-    const client = await this.#running();
-    const result = await this.#ask(client, { type: "load", id: newId("request"), model });
+    const result = await this.#ask({ type: "load", id: newId("request"), model });
     this.#loaded.set(model.name, model);
     return result;
   }
@@ -51,18 +50,14 @@ export class Engine implements EngineDoor {
   async unload(name: string): Promise<void> {
     this.#loaded.delete(name);
     if (this.#client === null) return;
-    await this.#ask(this.#client, { type: "unload", id: newId("request"), model: name });
+    const submission: Submission = { type: "unload", id: newId("request"), model: name };
+    await resultOf(submission, await submit(this.#client, submission));
   }
 
   async *generate(spec: GenerateSpec, signal: AbortSignal): AsyncGenerator<Generated> {
     signal.throwIfAborted();
-    const client = await this.#running();
     const id = newId("request");
-    const events = new Channel<WorkerEvent>();
-    await client.submit({ type: "generate", id, spec }, (event) => {
-      events.push(event);
-      if (isLast(event)) events.close();
-    });
+    const { client, events } = await this.#submit({ type: "generate", id, spec });
     let over = false;
     const cancel = () => {
       if (!over) client.cancel({ id, how: "cancel" }).catch(() => {});
@@ -83,7 +78,7 @@ export class Engine implements EngineDoor {
   }
 
   async tokenize(model: string, prompt: Prompt, addSpecialTokens: boolean): Promise<number[]> {
-    const result = await this.#ask(await this.#running(), {
+    const result = await this.#ask({
       type: "tokenize",
       id: newId("request"),
       model,
@@ -95,7 +90,7 @@ export class Engine implements EngineDoor {
 
   async detokenize(model: string, ids: number[]): Promise<string> {
     const submission: Submission = { type: "detokenize", id: newId("request"), model, ids };
-    const result = await this.#ask(await this.#running(), submission);
+    const result = await this.#ask(submission);
     return result.text as string;
   }
 
@@ -111,14 +106,12 @@ export class Engine implements EngineDoor {
   }
 
   async stop(): Promise<void> {
-    this.#stopping = true;
     this.#loaded.clear();
     const client = this.#client ?? await this.#starting?.catch(() => null);
     client?.kill();
     await client?.ended;
     this.#client = null;
     this.#starting = null;
-    this.#stopping = false;
   }
 
   /** The live client, starting a process when there is none. One start serves all who wait. */
@@ -133,7 +126,8 @@ export class Engine implements EngineDoor {
       const client = await WorkerClient.open(this.#opening, this.#settings);
       await client.ready();
       for (const model of this.#loaded.values()) {
-        await this.#ask(client, { type: "load", id: newId("request"), model });
+        const submission: Submission = { type: "load", id: newId("request"), model };
+        await resultOf(submission, await submit(client, submission));
       }
       const born = performance.now();
       client.ended.then((error) => this.#afterDeath(client, error, performance.now() - born));
@@ -149,7 +143,7 @@ export class Engine implements EngineDoor {
   /** A death that nobody asked for: begin again at once, so that the next request finds it up. */
   #afterDeath(client: WorkerClient, error: BullionError, livedMs: number): void {
     if (this.#client === client) this.#client = null;
-    if (this.#stopping) return;
+    if (client.isKilled) return;
     this.#failure = error;
     this.#quickDeaths = livedMs < QUICK_DEATH_MS ? this.#quickDeaths + 1 : 0;
     if (this.#quickDeaths > MOST_QUICK_DEATHS) {
@@ -163,15 +157,43 @@ export class Engine implements EngineDoor {
     );
   }
 
-  async #ask(client: WorkerClient, submission: Submission): Promise<Record<string, unknown>> {
-    const { promise, resolve, reject } = Promise.withResolvers<Record<string, unknown>>();
-    await client.submit(submission, (event) => {
-      if (event.type === "finished") resolve(event.result);
-      else if (event.type === "failed") reject(BullionError.from(event.error));
-      else if (event.type === "stopped") {
-        reject(new BullionError("cancelled", `${submission.type} was cancelled`));
-      }
-    });
-    return await promise;
+  async #ask(submission: Submission): Promise<Record<string, unknown>> {
+    return await resultOf(submission, (await this.#submit(submission)).events);
   }
+
+  /** Submits to the live process. Nothing has come yet of what met a dead one: it may go to the next. */
+  async #submit(submission: Submission): Promise<{ client: WorkerClient; events: Events }> {
+    const client = await this.#running();
+    try {
+      return { client, events: await submit(client, submission) };
+    } catch (error) {
+      const isDeath = error instanceof BullionError && error.code === "python_died";
+      if (!isDeath || client.isKilled) throw error;
+      await client.ended;
+      const next = await this.#running();
+      return { client: next, events: await submit(next, submission) };
+    }
+  }
+}
+
+type Events = Channel<WorkerEvent>;
+
+/** The events of accepted work. Every submission has a channel of its own, as a death fills it. */
+async function submit(client: WorkerClient, submission: Submission): Promise<Events> {
+  const events: Events = new Channel();
+  await client.submit(submission, (event) => {
+    events.push(event);
+    if (isLast(event)) events.close();
+  });
+  return events;
+}
+
+/** What work without a stream came to. */
+async function resultOf({ type }: Submission, events: Events): Promise<Record<string, unknown>> {
+  for await (const event of events) {
+    if (event.type === "finished") return event.result;
+    if (event.type === "failed") throw BullionError.from(event.error);
+    if (event.type === "stopped") break;
+  }
+  throw new BullionError("cancelled", `${type} was cancelled`);
 }

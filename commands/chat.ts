@@ -22,7 +22,7 @@ export const chat: Command = {
     const recipe = readRecipe(text, "chat");
     for (const { key, reason } of recipe.notes) console.error(`${key}: ${reason}`);
     const python = await preparePython(config.python);
-    const service = await openHere(config, python);
+    const service = await openHere(config, python, "chat");
     try {
       const origin = { kind: "command_line" as const, cwd: given.cwd };
       const { model_name_or_path, adapter_name_or_path } = recipe.keys;

@@ -33,7 +33,7 @@ export async function runJob(
   config: ServerConfig,
   python: string,
 ): Promise<Job> {
-  const runner = await runnerFor(config, python);
+  const runner = await runnerFor(kind, config, python);
   const unlisten = onSignal(() => {
     console.error(`\nEnding: ${runner.ifLeft}`);
     runner.close().finally(() => Deno.exit(130));
@@ -66,9 +66,9 @@ function isLink(path: string): boolean {
   }
 }
 
-async function runnerFor(config: ServerConfig, python: string): Promise<Runner> {
+async function runnerFor(kind: Kind, config: ServerConfig, python: string): Promise<Runner> {
   try {
-    return here(await openHere(config, python));
+    return here(await openHere(config, python, kind));
   } catch (error) {
     if (!(error instanceof BullionError) || error.code !== "data_folder_in_use") throw error;
     const address = error.param;

@@ -18,6 +18,7 @@ export interface Listening {
 export function openHere(
   config: ServerConfig,
   python: string,
+  command: string,
   { spare = false } = {}, // start the next job's interpreter beforehand
 ): Promise<Service> {
   const settings = processSettings(python, logger(config.log_level, "info"), config.bridge);
@@ -32,13 +33,11 @@ export function openHere(
     prefill_tokens,
     cuda_graphs,
   };
-  return openService(config, {
-    trainer: new Trainer(settings, {
-      threads: config.jobs.threads,
-      keepSpare: config.jobs.keep_spare && spare,
-    }),
-    engine: new Engine(settings, opening),
+  const trainer = new Trainer(settings, {
+    threads: config.jobs.threads,
+    keepSpare: config.jobs.keep_spare && spare,
   });
+  return openService(config, { trainer, engine: new Engine(settings, opening) }, command);
 }
 
 const EVERYWHERE = new Set(["0.0.0.0", "::"]);
@@ -54,7 +53,7 @@ export function urlHere(host: string, port: number): string {
 
 /** The service on its address. Port 0 takes a free one. */
 export async function listen(config: ServerConfig, python: string): Promise<Listening> {
-  const service = await openHere(config, python, { spare: true });
+  const service = await openHere(config, python, "serve", { spare: true });
   try {
     const app = buildApp(service, {
       apiKeys: config.api_keys,

@@ -24,7 +24,7 @@ export const template: Command = {
     const config = readConfig(given);
     const python = await preparePython(config.python);
     const record = recordOf(given.text("record"));
-    const service = await openHere(config, python);
+    const service = await openHere(config, python, "template");
     const origin = { kind: "command_line" as const, cwd: given.cwd };
     try {
       const show = given.flag("json") ? asJson : asColours;

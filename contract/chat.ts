@@ -19,6 +19,7 @@ export const ChatMessage = z.discriminatedUnion("role", [
   z.strictObject({ role: z.literal("developer"), content: Content, name: z.string().optional() }),
   z.strictObject({ role: z.literal("system"), content: Content, name: z.string().optional() }),
   z.strictObject({ role: z.literal("user"), content: Content, name: z.string().optional() }),
+  // Not strict: clients send an answer back whole, with `refusal`, `annotations` or `parsed` in it.
   z.object({
     role: z.literal("assistant"),
     content: Content.nullable().optional(),
@@ -34,7 +35,7 @@ const Format = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("json_object") }),
   z.strictObject({
     type: z.literal("json_schema"),
-    json_schema: z.object({
+    json_schema: z.strictObject({
       name: z.string(),
       description: z.string().optional(),
       schema: z.record(z.string(), z.unknown()).optional(),
@@ -54,7 +55,10 @@ const sampling = {
   seed: z.int().nullish(),
   stop: z.union([Text, z.array(Text).max(4)]).nullish(),
   stream: z.boolean().nullish(),
-  stream_options: z.object({ include_usage: z.boolean().optional() }).nullish(),
+  stream_options: z.strictObject({
+    include_usage: z.boolean().optional(),
+    include_obfuscation: z.boolean().optional(), // accepted, changes nothing: chunks are not padded
+  }).nullish(),
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().gt(0).max(1).nullish(),
   user: z.string().nullish(), // accepted, changes nothing

@@ -139,7 +139,8 @@ export const CreateFineTuningJob = z.strictObject({
   model: z.string().min(1),
   training_file: z.string().min(1),
   validation_file: z.string().nullable().optional(),
-  method: SupervisedMethod.optional(),
+  // Told apart by its type, so that of another method nothing but the type is refused.
+  method: z.discriminatedUnion("type", [SupervisedMethod]).optional(),
   hyperparameters: Hyperparameters.optional(),
   suffix: z.string().min(1).max(64).regex(
     /^[A-Za-z0-9._-]+$/,

@@ -5,9 +5,9 @@
  */
 import { z } from "zod";
 
-export const Tool = z.object({
+export const Tool = z.strictObject({
   type: z.literal("function"),
-  function: z.object({
+  function: z.strictObject({
     name: z.string().min(1),
     description: z.string().optional(),
     parameters: z.record(z.string(), z.unknown()).optional(),
@@ -18,11 +18,11 @@ export type Tool = z.infer<typeof Tool>;
 
 export const ToolChoice = z.union([
   z.enum(["none", "auto", "required"]),
-  z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) }),
+  z.strictObject({ type: z.literal("function"), function: z.strictObject({ name: z.string() }) }),
 ]);
 export type ToolChoice = z.infer<typeof ToolChoice>;
 
-/** `arguments` is JSON text: an object. */
+/** `arguments` is JSON text: an object. Clients send calls back with what they have added to them. */
 export const ToolCall = z.object({
   id: z.string(),
   type: z.literal("function"),

@@ -28,9 +28,13 @@ const RECIPES = fileURLToPath(new URL("../configs/recipes", import.meta.url));
 
 /** Throws `data_folder_in_use` (`param`: the holder's address) and `invalid_model_aliases`. */
 // deno-lint-ignore require-await -- a refusal is a rejection
-export async function openService(settings: ServiceSettings, doors: Doors): Promise<Service> {
+export async function openService(
+  settings: ServiceSettings,
+  doors: Doors,
+  command: string | null = null, // that opens it, as others are told who find the folder taken
+): Promise<Service> {
   const aliases = readAliases(settings.models_file);
-  const store = Store.open<Plan>(settings.data_dir, null);
+  const store = Store.open<Plan>(settings.data_dir, command);
   const { limits, trust_remote_code } = settings;
   const resolver = new Resolver({
     store,

@@ -97,11 +97,18 @@ export function respond(c: Context, thrown: unknown, log: (line: string) => void
   return c.json(bodyOf(error), status);
 }
 
-/** A failed zod check as one error: every fault named, `param` the first one's path. */
+const MOST_UNKNOWN = 5; // unknown keys that one error names
+
+/** A failed zod check as one error: its faults named, `param` the first one's path. */
 export function fromZod(error: z.core.$ZodError, where: string): BullionError {
   const faults = faultsOf(error.issues, where);
   const [first] = faults;
-  const message = faults.map(({ path, sentence }) => `${path}: ${sentence}`).join("; ");
+  const unnamed = faults.filter(({ isUnknown }) => isUnknown).slice(MOST_UNKNOWN);
+  const sentences = faults
+    .filter((fault) => !unnamed.includes(fault))
+    .map(({ path, sentence }) => `${path}: ${sentence}`);
+  if (unnamed.length > 0) sentences.push(`and ${unnamed.length} more unknown keys`);
+  const message = sentences.join("; ");
   const param = first === undefined || first.path === where ? null : first.path;
   const code = first?.isUnknown ? "unknown_parameter" : "invalid_request";
   return new BullionError(code, message, { param, cause: error });

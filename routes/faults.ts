@@ -5,7 +5,7 @@
  * came of it side by side, each with its path. Neither knows which route was asked.
  */
 import type { z } from "zod";
-import { nearest } from "../core/config/nearest.ts";
+import { instead, nearest } from "../core/config/nearest.ts";
 import { expectationOf, type Schema, spoken } from "./expectations.ts";
 
 export interface Fault {
@@ -22,7 +22,7 @@ export function sentenceOf(issue: RawIssue): string | undefined {
   switch (issue.code) {
     case "unrecognized_keys": {
       const known = Object.keys(schema?._zod.def.shape ?? {});
-      return issue.keys.map((key) => unknownKey(key, known)).join("\n");
+      return issue.keys.map((key) => `there is no such key; ${instead(key, known)}`).join("\n");
     }
     case "invalid_key":
       return "cannot be a key here";
@@ -72,11 +72,6 @@ function isOfAnotherKind({ path, code }: z.core.$ZodIssue): boolean {
     (code === "invalid_type" || code === "invalid_value" || code === "invalid_union");
 }
 
-function unknownKey(key: string, known: string[]): string {
-  const hint = known.length === 0 ? "take it out" : `the nearest one is ${nearest(key, known)}`;
-  return `there is no such key; ${hint}`;
-}
-
 /** `wanted` is a description, or the words that are taken. */
 function needed(wanted: string | readonly unknown[], value: unknown): string {
   const words = typeof wanted === "string" ? [] : wanted;
@@ -84,8 +79,9 @@ function needed(wanted: string | readonly unknown[], value: unknown): string {
   const what = typeof wanted === "string" ? wanted : one + words.map(spoken).join(", ");
   if (value === undefined) return `is missing; ${what} is needed`;
   if (Number.isNaN(value)) return `${what} is needed`; // a query's text that is no number
-  const isNear = typeof value === "string" && words.length > 1;
-  const hint = isNear ? `; the nearest one is ${spoken(nearest(value, words.map(String)))}` : "";
+  if (words.length === 1) return `only ${what} is possible here, got ${spoken(value)}`;
+  const near = typeof value === "string" ? nearest(value, words.map(String)) : null;
+  const hint = near === null ? "" : `; the nearest one is ${spoken(near)}`;
   return `${what} is needed, got ${spoken(value)}${hint}`;
 }
 

@@ -2,6 +2,7 @@
 import type { Context } from "hono";
 import { z } from "zod";
 import { BullionError } from "../contract/errors.ts";
+import { isKey } from "../core/config/keys/table.ts";
 import { fromZod } from "./errors.ts";
 
 export type RecipeBody<T> = { kind: "yaml"; text: string } | { kind: "json"; body: T };
@@ -30,8 +31,26 @@ export async function recipeOf<T>(c: Context, schema: z.ZodType<T>): Promise<Rec
     );
   }
   const parsed = schema.safeParse(value);
-  if (!parsed.success) throw fromZod(parsed.error, "the body");
-  return { kind: "json", body: parsed.data };
+  if (parsed.success) return { kind: "json", body: parsed.data };
+  throw yamlAsJson(c, value, parsed.error) ?? fromZod(parsed.error, "the body");
+}
+
+/** A body that is not OpenAI's at all: the keys of a YAML, sent as JSON. */
+function yamlAsJson(c: Context, body: unknown, { issues }: z.core.$ZodError): BullionError | null {
+  const unknown = issues.flatMap((issue) =>
+    issue.code === "unrecognized_keys" && issue.path.length === 0 ? issue.keys : []
+  );
+  const keys = unknown.filter(isKey);
+  const has = (key: string) => Object.hasOwn(body as object, key);
+  if (keys.length === 0 || has("model") || has("training_file")) return null;
+  const shown = keys.slice(0, 3).join(", ") + (keys.length > 3 ? ", …" : "");
+  return new BullionError(
+    "unknown_parameter",
+    `Cannot read this LLaMA-Factory configuration (${shown}) as JSON: send it to ${c.req.path} with ` +
+      "Content-Type: application/yaml, which takes JSON's notation as well, or use OpenAI's fields " +
+      "(model, training_file)",
+    { param: keys[0]! },
+  );
 }
 
 /** What OpenAPI says of such a body. */

@@ -9,7 +9,7 @@ import { Faults } from "./faults.ts";
 import type { Key, Scope } from "./keys/key.ts";
 import { isAllowed, isKey, KEYS, keysAllowed } from "./keys/table.ts";
 import type { KeyName, Values } from "./keys/table.ts";
-import { nearest } from "./nearest.ts";
+import { instead, nearest } from "./nearest.ts";
 import { readYamlMapping } from "./yaml.ts";
 
 export type { Scope } from "./keys/key.ts";
@@ -82,11 +82,10 @@ function recipeFrom(entries: WrittenKey[], scope: Scope, faults: Faults): Recipe
   const written: Record<string, unknown> = {};
   const lines = new Map<string, number | null>();
   const notes: Note[] = [];
+  addUnknown(entries.filter(({ key }) => !isKey(key)), scope, faults);
   for (const entry of entries) {
-    if (!isKey(entry.key)) {
-      const known = nearest(entry.key, keysAllowed(scope));
-      faults.add(entry.key, entry.line, `there is no such key; the nearest one is ${known}`);
-    } else if (!isAllowed(entry.key, scope)) {
+    if (!isKey(entry.key)) continue;
+    if (!isAllowed(entry.key, scope)) {
       const message = `is a key of training and has no place in the YAML of ${withArticle(scope)}`;
       faults.add(entry.key, entry.line, `${message}; take it out`);
     } else {
@@ -110,6 +109,18 @@ function recipeFrom(entries: WrittenKey[], scope: Scope, faults: Faults): Recipe
   }
   faults.raise("invalid_recipe", yamlOf(scope));
   return { scope, written: readable, keys, notes };
+}
+
+const MOST_UNKNOWN = 10; // unknown keys that are named
+
+function addUnknown(entries: WrittenKey[], scope: Scope, faults: Faults): void {
+  for (const { key, line } of entries.slice(0, MOST_UNKNOWN)) {
+    faults.add(key, line, `there is no such key; ${instead(key, keysAllowed(scope))}`);
+  }
+  const [next, ...more] = entries.slice(MOST_UNKNOWN);
+  if (!next) return;
+  const others = more.length === 0 ? "" : `, nor are there ${more.length} of those that follow`;
+  faults.add(next.key, next.line, `there is no such key${others}`);
 }
 
 interface Reading {

@@ -5,7 +5,7 @@
 import { parse } from "@std/yaml";
 import { BullionError } from "../../contract/errors.ts";
 import type { Faults } from "./faults.ts";
-import { editDistance, nearest } from "./nearest.ts";
+import { editDistance, instead, nearest } from "./nearest.ts";
 import { settingPaths } from "./server_schema.ts";
 import { readYamlMapping } from "./yaml.ts";
 import type { YamlEntry } from "./yaml.ts";
@@ -67,8 +67,8 @@ export function layerFile(file: string, layering: Layering): void {
       } else if (BY_NAME.has(name)) {
         set(layering, here, value, { name, line });
       } else {
-        const known = nearest(name, BY_NAME.keys());
-        layering.faults.add(name, line, `there is no such setting; the nearest one is ${known}`);
+        const known = instead(name, BY_NAME.keys());
+        layering.faults.add(name, line, `there is no such setting; ${known}`);
       }
     }
   };
@@ -96,8 +96,8 @@ export function layerEnvironment(
       continue;
     }
     // Other parts of Bullion have variables of their own, so only a slip of the pen is a fault.
-    const known = nearest(name, names.keys())!;
-    if (editDistance(name, known) <= 2) {
+    const known = nearest(name, names.keys());
+    if (known !== null && editDistance(name, known) <= 2) {
       layering.faults.add(name, null, `there is no such variable; the nearest one is ${known}`);
     }
   }
@@ -109,8 +109,8 @@ export function layerFlags(flags: Record<string, unknown>, layering: Layering): 
     const flag = FLAG_NAMES[name] ?? `--${name.replaceAll("_", "-")}`;
     const setting = BY_NAME.get(name);
     if (setting === undefined) {
-      const known = nearest(name, BY_NAME.keys());
-      layering.faults.add(flag, null, `there is no such setting; the nearest one is ${known}`);
+      const known = instead(name, BY_NAME.keys());
+      layering.faults.add(flag, null, `there is no such setting; ${known}`);
     } else {
       const asText = typeof value === "string" && !setting.schema.safeParse(value).success;
       const meant = asText ? parse(value, { version: "1.1" }) : value;

@@ -6,7 +6,7 @@
  */
 import type { DataColumns, DataDescription, DataFormat, DataTags } from "../../contract/dataset.ts";
 import { BullionError } from "../../contract/errors.ts";
-import { nearest } from "../config/nearest.ts";
+import { instead } from "../config/nearest.ts";
 import { defaultDescription, NO_COLUMNS } from "./description.ts";
 
 export interface DatasetEntry {
@@ -60,7 +60,7 @@ export class DatasetInfo {
     };
     for (const key of Object.keys(entry)) {
       if (!KNOWN.includes(key) && !key.startsWith("_")) {
-        refuse(`there is no key ${key}; the nearest one is ${nearest(key, KNOWN)}`);
+        refuse(`there is no key ${key}; ${instead(key, KNOWN)}`);
       }
     }
     const elsewhere = ELSEWHERE.find((key) => entry[key] !== undefined);
@@ -138,7 +138,7 @@ function mapped(
 function checkNames(given: string[], known: string[], refuse: (what: string) => never): void {
   const unknown = given.find((name) => !known.includes(name));
   if (unknown !== undefined) {
-    refuse(`nothing is called ${unknown}; the nearest one is ${nearest(unknown, known)}`);
+    refuse(`nothing is called ${unknown}; ${instead(unknown, known)}`);
   }
 }
 

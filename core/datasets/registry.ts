@@ -3,7 +3,7 @@
  * dataset_info.json. Pure; who stores data sets and who opens files is the caller.
  */
 import { BullionError } from "../../contract/errors.ts";
-import { nearest } from "../config/nearest.ts";
+import { instead } from "../config/nearest.ts";
 import type { DatasetEntry, DatasetInfo } from "./dataset_info.ts";
 
 /** `T` is whatever the caller knows of a registered data set, for example its row. */
@@ -54,13 +54,12 @@ export function resolveDatasets<T>(
 }
 
 function notFound<T>(name: string, lookup: DatasetLookup<T>, param: string): BullionError {
-  const known = nearest(name, [...lookup.registeredNames(), ...(lookup.info?.names ?? [])]);
+  const known = [...lookup.registeredNames(), ...(lookup.info?.names ?? [])];
   const places = lookup.info === null
     ? `no data set is registered under this name, and there is no ${lookup.infoPath}`
     : `neither a registered data set nor ${lookup.infoPath} has this name`;
-  const hint = known === null
-    ? `upload it with POST /v1/datasets?name=${encodeURIComponent(name)}`
-    : `the nearest one is ${known}`;
+  const upload = `upload it with POST /v1/datasets?name=${encodeURIComponent(name)}`;
+  const hint = instead(name, known, upload);
   return new BullionError(
     "dataset_not_found",
     `Cannot find the data set ${name}: ${places}; ${hint}`,

@@ -32,14 +32,13 @@ export interface Sources {
 
 type Uploads = Pick<Store, "folder" | "blobs" | "files" | "datasets">;
 
-/** Files by the ids that OpenAI's request names. Throws `file_not_found`. */
+/** Files by the ids that OpenAI's request names. Throws `file_not_found`, `invalid_file_purpose`. */
 export function locateFiles(train: string, evaluation: string | null, store: Uploads): Sources {
-  const source = (id: string, param: string): Source => ({
-    name: id,
-    path: store.blobs.path(store.files.get(id, param).blob),
-    description: null,
-    param,
-  });
+  const source = (id: string, param: string): Source => {
+    const { purpose, blob } = store.files.get(id, param);
+    if (purpose !== "fine-tune") throw wrongPurpose(id, purpose, param);
+    return { name: id, path: store.blobs.path(blob), description: null, param };
+  };
   return {
     train: [source(train, "training_file")],
     eval: evaluation === null ? [] : [source(evaluation, "validation_file")],
@@ -144,6 +143,15 @@ async function convertOne(
     const isGone = error instanceof Deno.errors.NotFound;
     throw isGone ? gone(source) : named(source, storageError(error));
   }
+}
+
+function wrongPurpose(id: string, purpose: string, param: string): BullionError {
+  return new BullionError(
+    "invalid_file_purpose",
+    `Cannot train with the file ${id} as its purpose is "${purpose}": ` +
+      'upload it again with the purpose "fine-tune"',
+    { param },
+  );
 }
 
 function gone({ name, path, param }: Source): BullionError {

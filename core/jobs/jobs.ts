@@ -175,11 +175,14 @@ export class JobRoom implements Jobs {
 
   async pause(id: string): Promise<FineTuningJob> {
     const row = this.#store.jobs.get(id, "train");
-    const { status } = this.#state(id);
-    if (status !== "running" && status !== "queued") throw this.#cannot("pause", row);
+    const { status, stopping } = this.#state(id);
+    const isReading = status === "validating_files";
+    if (status !== "running" && status !== "queued" && !isReading) throw this.#cannot("pause", row);
     if (this.#runner.jobId === id) await this.#runner.stop("pause");
-    else this.#ledger.append(id, { type: "paused" });
-    // A process may take long to its next step: the answer says "running" until it has stopped.
+    else if (!isReading) this.#ledger.append(id, { type: "paused" });
+    else if (stopping === null) this.#ledger.append(id, { type: "stop_requested", how: "pause" });
+    // A process may take long to its next step, and data is read to its end: the answer says what
+    // the job does until it has stopped.
     return this.getTrain(id);
   }
 

@@ -156,7 +156,9 @@ function sentence({ body }: JobEvent): string {
     case "cancelled":
       return "Job cancelled";
     case "stop_requested":
-      return body.how === "cancel" ? "Cancelling" : "Pausing at the next step";
+      return body.how === "cancel"
+        ? "Cancelling"
+        : "Pausing at the next step, or once its data is read";
     case "message":
       return body.text;
     case "progress":

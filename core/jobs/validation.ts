@@ -1,8 +1,9 @@
 /**
  * Reading the data of new jobs: one job after the other, in the order they came.
  *
- * A job whose data is good is queued, one whose data is not has failed with what is wrong. Owns nothing
- * that outlives the process: after a restart the job is read again.
+ * A job whose data is good is queued, or paused if that was asked for meanwhile; one whose data is not
+ * has failed with what is wrong. Owns nothing that outlives the process: after a restart the job is read
+ * again.
  */
 import { asBullionError } from "../../contract/errors.ts";
 import type { Store } from "../store/store.ts";
@@ -58,7 +59,12 @@ export class Validation {
       if (signal.aborted || this.#hasEnded(plan)) return;
       for (const { name, report } of reports) announceReport(plan.id, name, report, ledger);
     }
-    ledger.append(plan.id, { type: "queued", why: "its request and data are valid" });
+    const { stopping } = ledger.state(plan.id);
+    ledger.atomically(plan.id, () =>
+      store.transaction(() => {
+        ledger.append(plan.id, { type: "queued", why: "its request and data are valid" });
+        if (stopping === "pause") ledger.append(plan.id, { type: "paused" });
+      }));
     onQueued();
   }
 

@@ -22,10 +22,12 @@ export function assertLayers(names: readonly string[], base: BaseModel): void {
     // A name may be the end of a module's path, as in layers.0.self_attn.q_proj.
     const last = name.split(".").at(-1)!;
     if (name === "all" || ADAPTABLE.includes(last)) continue;
+    const near = nearest(last, ADAPTABLE);
     throw new BullionError(
       "unknown_target",
-      `Cannot adapt "${name}" as ${base.name} has no such layer; the nearest one is ` +
-        `${nearest(last, ADAPTABLE)}: write all, or some of ${PROJECTIONS.join(", ")}`,
+      `Cannot adapt "${name}" as ${base.name} has no such layer` +
+        (near === null ? "" : `; the nearest one is ${near}`) +
+        `: write all, or some of ${PROJECTIONS.join(", ")}`,
       { param: "lora_target" },
     );
   }

@@ -51,7 +51,7 @@ export class ModelRoom implements Models {
     return this.#ofResolved(this.#parts.resolver.resolve(id, { kind: "rest" }, { remote: false }));
   }
 
-  /** Removes the weights, the names and the row; the job and its events stay. */
+  /** Removes weights and checkpoints, the names and the row; the job and its events stay. */
   async delete(id: string): Promise<ModelDeleted> {
     const { store } = this.#parts;
     const row = this.#row(id);
@@ -73,7 +73,11 @@ export class ModelRoom implements Models {
       );
     }
     await this.#parts.release(row.path);
-    for (const { place, target } of store.models.delete(row.id)) unpublish(place, target);
+    const names = store.transaction(() => {
+      store.events.forgetCheckpoints(row.job_id);
+      return store.models.delete(row.id);
+    });
+    for (const { place, target } of names) unpublish(place, target);
     await Deno.remove(row.path, { recursive: true }).catch(() => {});
     return { id, object: "model", deleted: true };
   }

@@ -34,6 +34,11 @@ interface Meaning extends Target {
   because: string;
 }
 
+/** For a request that names a folder of its user's. An adapter's folder cannot have an alias. */
+const FOLDER_ADVICE =
+  "give the folder a name in the file of model names (configs/models.yaml, which " +
+  "is read when the service starts) and use that name, or use the command line, which takes paths";
+
 export class Resolver {
   readonly #parts: ResolverParts;
 
@@ -83,7 +88,10 @@ export class Resolver {
         step === own.step
       );
       const base = this.#parts.baseOfJob(own.job);
-      if (!checkpoint || !base) throw notFound(name, param, "its job has no such checkpoint");
+      const isGone = !checkpoint || lookAt(checkpoint.path).kind === "missing";
+      if (isGone || !base) {
+        throw notFound(name, param, "its job has no such checkpoint, or no longer");
+      }
       return {
         base,
         adapter: checkpoint.path,
@@ -158,7 +166,7 @@ export class Resolver {
   #onHub(name: string, origin: Origin, param: string, remote: boolean): Meaning {
     const { store } = this.#parts;
     const place = origin.kind === "rest"
-      ? inside(store.folder, name, param)
+      ? inside(store.folder, name, param, isOfAdapter(param) ? undefined : FOLDER_ADVICE)
       : resolvePath(origin.cwd, name);
     const [writer] = store.jobs.at(place);
     if (writer) {
@@ -211,6 +219,10 @@ export class Resolver {
 
 function folderBase(name: string, path: string): BaseModel {
   return { name, path, hub: null, trust_remote_code: false };
+}
+
+function isOfAdapter(param: string): boolean {
+  return param === "adapter_name_or_path";
 }
 
 function isSame(one: Target, other: Target): boolean {

@@ -140,6 +140,11 @@ export class EventRows {
     ).map(parseMetrics);
   }
 
+  /** Forgets a job's checkpoints, whose files go; the events that told of them stay. */
+  forgetCheckpoints(jobId: string): void {
+    this.#database.run("DELETE FROM checkpoints WHERE job_id = ?", jobId);
+  }
+
   #follow(jobId: string, body: JobEventBody, created_at: number): void {
     if (body.type === "checkpoint") {
       this.#database.run(

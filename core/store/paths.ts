@@ -19,14 +19,19 @@ const OWN = [
   "bullion.db-shm",
 ];
 
-/** The absolute path of `name` below `root`. Refuses with `path_outside_data_folder`. */
-export function inside(root: string, name: string, param: string | null = null): string {
+const ADVICE = "give a name below the data folder, such as output/my_model";
+
+/** The absolute path of `name` below `root`. Refuses with `path_outside_data_folder` and `advice`. */
+export function inside(
+  root: string,
+  name: string,
+  param: string | null = null,
+  advice: string = ADVICE,
+): string {
   const refuse = (why: string) =>
-    new BullionError(
-      "path_outside_data_folder",
-      `Cannot use "${name}" as ${why}: give a name below the data folder, such as output/my_model`,
-      { param },
-    );
+    new BullionError("path_outside_data_folder", `Cannot use "${name}" as ${why}: ${advice}`, {
+      param,
+    });
   if (name === "" || name.includes("\0")) throw refuse("it is empty or holds a zero byte");
   if (isAbsolute(name) || /^[A-Za-z]:[\\/]/.test(name)) throw refuse("it is an absolute path");
   if (name.split(/[\\/]/).includes("..")) throw refuse('it holds ".."');

@@ -40,9 +40,9 @@ export class Store<P = unknown> {
   }
 
   /** Throws `data_folder_in_use` with the holder, or `data_folder_too_new`. Makes the folder. */
-  static open<P>(folder: string, address: string | null): Store<P> {
+  static open<P>(folder: string, command: string | null): Store<P> {
     const real = makeFolder(folder);
-    const lock = new FolderLock(real, address);
+    const lock = new FolderLock(real, command);
     try {
       const store = new Store<P>(real, lock, new Database(join(real, "bullion.db")));
       store.blobs.sweep(store.#keptBlobs());

@@ -69,6 +69,16 @@ def test_an_answer_is_parsed_as_the_schema_it_was_asked_in() -> None:
     assert isinstance(answer.choices[0].message.parsed, Figure)
 
 
+def test_a_parsed_answer_goes_back_as_a_message_whole() -> None:
+    shared = {"model": MODEL, "temperature": 0, "max_tokens": 64}
+    first = client().chat.completions.parse(messages=ASKED, response_format=Figure, **shared)
+    messages = [*ASKED, first.choices[0].message, *ASKED]
+    second = client().chat.completions.create(
+        messages=messages, stream=True, stream_options={"include_obfuscation": False}, **shared
+    )
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in second)
+
+
 def test_completions_take_ids_and_return_echoed_log_probabilities() -> None:
     answer = client().completions.create(
         model=MODEL,

@@ -97,6 +97,13 @@ Deno.test("a plain request whose engine is killed gets 503 and hears when to ask
   assert.equal((await response.json()).error.code, "python_died");
 });
 
+Deno.test("a request right after a kill is answered by the next engine", async () => {
+  await service.answer("bullion-tiny", "问");
+  kill();
+  const { choices } = await service.answer("bullion-tiny", "问");
+  assert.equal(choices.length, 1);
+});
+
 Deno.test("answers of two clients at once are each whole", async () => {
   const ask = (content: string) => service.answer("bullion-tiny", content, { max_tokens: 32 });
   const alone = [(await ask("什么是净利润？")).choices, (await ask("公司住所在哪里？")).choices];

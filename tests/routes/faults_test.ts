@@ -34,6 +34,59 @@ says(
   { ...job, method: { type: "supervised", supervised: { hyperparameters: { n_epoch: 3 } } } },
   "method.supervised.hyperparameters.n_epoch: there is no such key; the nearest one is n_epochs",
 );
+const price = { name: "price", parameters: { type: "object" } };
+for (
+  const [where, more, nearest] of [
+    [
+      "tools[0].function.paramaters",
+      { tools: [{ type: "function", function: { name: "price", paramaters: {} } }] },
+      "parameters",
+    ],
+    ["tools[0].fucntion", {
+      tools: [{ type: "function", function: price, fucntion: price }],
+    }, "function"],
+    [
+      "tool_choice.function.nmae",
+      { tool_choice: { type: "function", function: { name: "price", nmae: "price" } } },
+      "name",
+    ],
+    [
+      "response_format.json_schema.shema",
+      { response_format: { type: "json_schema", json_schema: { name: "a", shema: {} } } },
+      "schema",
+    ],
+    [
+      "stream_options.include_usages",
+      { stream: true, stream_options: { include_usages: true } },
+      "include_usage",
+    ],
+  ] as const
+) {
+  const hint = `there is no such key; the nearest one is ${nearest}`;
+  says(`${where} of a chat hears the nearest one`, CHAT, { ...chat, ...more }, `${where}: ${hint}`);
+}
+says(
+  "of many unknown keys the first are named and the others counted",
+  TEXT,
+  { ...text, ...Object.fromEntries(Array.from("abcdefgh", (key) => [`unheard_${key}`, 1])) },
+  [..."abcde"].map((key) => `unheard_${key}: there is no such key; take it out; `).join("") +
+    "and 3 more unknown keys",
+);
+says(
+  "LLaMA-Factory's keys as JSON hear how they are sent",
+  JOBS,
+  { model_name_or_path: "m", stage: "sft", dataset: "d", lora_rank: 8, seed: 1 },
+  "Cannot read this LLaMA-Factory configuration (model_name_or_path, stage, dataset, …) as JSON: " +
+    "send it to /v1/fine_tuning/jobs with Content-Type: application/yaml, which takes JSON's " +
+    "notation as well, or use OpenAI's fields (model, training_file)",
+);
+says(
+  "one of LLaMA-Factory's keys in OpenAI's request is an unknown key like others",
+  JOBS,
+  { ...job, lora_rank: 8 },
+  "lora_rank: there is no such key; there are model, training_file, validation_file, method, " +
+    "hyperparameters, suffix, seed, metadata and integrations",
+);
 says(
   "an unknown key of a request for tokens is refused as well",
   "/tokenize",
@@ -61,10 +114,18 @@ says(
   'messages[0].role: one of "developer", "system", "user", "assistant", "tool" is needed, ' +
     'got "usr"; the nearest one is "user"',
 );
-says("one word alone is named", JOBS, {
-  ...job,
-  method: { type: "dpo" },
-}, 'method.type: "supervised" is needed, got "dpo"');
+says(
+  "of another method nothing but its type is refused",
+  JOBS,
+  { ...job, method: { type: "dpo", dpo: { hyperparameters: { beta: 0.1 } } } },
+  'method.type: only "supervised" is possible here, got "dpo"',
+);
+says(
+  "an unknown key that is near none hears them all where they are few",
+  JOBS,
+  { ...job, method: { type: "supervised", dpo: {} } },
+  "method.dpo: there is no such key; there are type and supervised",
+);
 says(
   "a key that is missing says what belongs there",
   JOBS,
@@ -95,7 +156,7 @@ says(
   "a part that is no text is named in its list",
   CHAT,
   { ...chat, messages: [user({ content: [{ type: "image_url", text: "a" }] })] },
-  'messages[0].content[0].type: "text" is needed, got "image_url"',
+  'messages[0].content[0].type: only "text" is possible here, got "image_url"',
 );
 says("a body that is no object says so", CHAT, "[1]", "the body: an object is needed, got [1]");
 says(
@@ -124,7 +185,6 @@ Deno.test("a query hears what is taken, too", async () => {
   const response = await appOver({}).request("/v1/files?limit=none&order=up");
   assert.equal(
     (await errorOf(response)).message,
-    'limit: an integer from 1 to 10000 is needed; order: one of "asc", "desc" is needed, got "up"; ' +
-      'the nearest one is "asc"',
+    'limit: an integer from 1 to 10000 is needed; order: one of "asc", "desc" is needed, got "up"',
   );
 });

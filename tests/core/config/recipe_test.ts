@@ -275,11 +275,19 @@ Deno.test("trust_remote_code is accepted and named", () => {
   ]);
 });
 
+Deno.test("of many unknown keys the first ones are named and the others counted", () => {
+  const message = fault("train", Array.from({ length: 14 }, (_, i) => `zz${i}: 1\n`).join(""));
+  match(message, /zz9: there is no such key; take it out\n/);
+  match(message, /zz10: there is no such key, nor are there 3 of those that follow$/);
+});
+
 Deno.test("a word that is none of the known ones is refused with the nearest", () => {
   match(
     fault("train", "lr_scheduler_type: cosin\n"),
     /line 5, lr_scheduler_type: one of linear, .* is needed, got cosin; the nearest one is cosine$/,
   );
+  match(fault("train", "optim: adam\n"), /got adam; the nearest one is adamw_torch$/);
+  match(fault("train", "optim: lion\n"), /one of adamw_torch, .* is needed, got lion$/);
   for (const scope of Object.keys(SMALLEST) as Scope[]) {
     const text = SMALLEST[scope].replace("llama3", "llama-3");
     throws(() => readRecipe(text, scope), {

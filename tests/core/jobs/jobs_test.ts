@@ -170,6 +170,24 @@ Deno.test("only a job that runs or waits is paused, only a paused one is resumed
   await rejects(bench.service.jobs.pause(id), { code: "job_not_running" });
 });
 
+Deno.test("a job whose data is being read is paused before it runs, and runs when it is resumed", async () => {
+  await using bench = await Bench.open();
+  const { jobs } = bench.service;
+  const { id, status } = await bench.train();
+  equal(status, "validating_files");
+  for (let times = 0; times < 2; times++) {
+    equal((await jobs.pause(id)).status, "validating_files");
+  }
+  await rejects(jobs.resume(id), { code: "job_not_paused" });
+  await bench.until(id, "paused");
+  equal(bench.trainer.started.length, 0);
+  const wishes = (await bench.messages(id)).filter((message) => message.startsWith("Pausing"));
+  equal(wishes.length, 1);
+  await jobs.resume(id);
+  (await bench.trainer.next()).finish();
+  await bench.until(id, "succeeded");
+});
+
 Deno.test("who follows a job when the service ends is told that the job has not ended", async () => {
   await using bench = await Bench.open();
   const { id } = await bench.train();

@@ -1,5 +1,5 @@
 // What OpenAI's clients see of a job: resolved hyperparameters, tokens, times and the file of results.
-import { deepStrictEqual, equal, match, ok } from "node:assert/strict";
+import { deepStrictEqual, equal, match, ok, rejects } from "node:assert/strict";
 import type { FineTuningJob } from "../../../contract/job.ts";
 import { metricsCsv } from "../../../core/jobs/result_file.ts";
 import { streamOf } from "../folder.ts";
@@ -104,6 +104,25 @@ Deno.test("estimated_finish is in Unix seconds while the job runs, and null othe
   equal(bench.service.jobs.getTrain(id).estimated_finish, finish, "without news it stays");
   await bench.service.jobs.pause(id);
   equal((await bench.until(id, "paused")).estimated_finish, null);
+});
+
+Deno.test("a file of another purpose is refused, at the field that names it", async () => {
+  await using bench = await Bench.open();
+  const upload = (purpose: "fine-tune" | "assistants") =>
+    bench.service.files.create(streamOf(LINE), "a.jsonl", purpose);
+  const good = (await upload("fine-tune")).id;
+  const bad = (await upload("assistants")).id;
+  for (
+    const [param, train, validation] of [["training_file", bad], ["validation_file", good, bad]]
+  ) {
+    const body = { model: "base", training_file: train!, validation_file: validation ?? null };
+    await rejects(bench.service.jobs.createTrain({ kind: "openai", body }), {
+      code: "invalid_file_purpose",
+      param,
+      message: `Cannot train with the file ${bad} as its purpose is "assistants": ` +
+        'upload it again with the purpose "fine-tune"',
+    });
+  }
 });
 
 Deno.test("an upload of results is told by its purpose from one of training data", async () => {

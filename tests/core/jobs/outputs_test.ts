@@ -153,6 +153,34 @@ Deno.test("a deleted model is gone with its names and weights, its job stays", a
   equal(bench.service.jobs.getTrain(id).status, "succeeded");
 });
 
+Deno.test("the checkpoints of a deleted model are gone as well, its events still tell of them", async () => {
+  await using bench = await Bench.open();
+  const { jobs, models } = bench.service;
+  const id = await trained(bench);
+  const name = jobs.checkpoints(id, {}).data[0]!.fine_tuned_model_checkpoint;
+  await models.resolve(name, rest);
+  await models.delete("saves/one");
+  deepStrictEqual(jobs.checkpoints(id, {}).data, []);
+  await rejects(models.resolve(name, rest), {
+    code: "model_not_found",
+    message: `Cannot find the model "${name}": its job has no such checkpoint, or no longer`,
+  });
+  ok((await bench.messages(id)).includes("Checkpoint at step 5"));
+});
+
+Deno.test("a checkpoint whose folder somebody removed is no model", async () => {
+  await using bench = await Bench.open();
+  const id = await trained(bench);
+  const [checkpoint] = bench.service.jobs.checkpoints(id, {}).data;
+  await Deno.remove(join(bench.service.jobs.getTrain(id).path, "checkpoint-5"), {
+    recursive: true,
+  });
+  const { fine_tuned_model_checkpoint } = checkpoint!;
+  await rejects(bench.service.models.resolve(fine_tuned_model_checkpoint, rest), {
+    code: "model_not_found",
+  });
+});
+
 Deno.test("a model that an unfinished job reads is not deleted", async () => {
   await using bench = await Bench.open();
   await trained(bench);

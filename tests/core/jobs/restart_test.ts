@@ -90,6 +90,15 @@ Deno.test("a paused job stays paused", async () => {
   equal(bench.trainer.started.length, 0);
 });
 
+Deno.test("a job that is to be paused once its data is read is so after a restart", async () => {
+  await using bench = await Bench.open();
+  const { id } = await bench.train();
+  await bench.service.jobs.pause(id);
+  await bench.crash();
+  await bench.until(id, "paused");
+  equal(bench.trainer.started.length, 0);
+});
+
 Deno.test("a service that ends lets its job keep a checkpoint, and goes on with it", async () => {
   await using bench = await Bench.open();
   const { id } = await bench.train();

@@ -14,6 +14,9 @@ Deno.test("a layer that a Llama-shaped base does not have is refused with the ne
       'Cannot adapt "v_porj" as tiny has no such layer; the nearest one is v_proj: write all, ' +
       "or some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
   });
+  throws(() => assertLayers(["nope"], tiny), {
+    message: /^Cannot adapt "nope" as tiny has no such layer: write all, or some of q_proj/,
+  });
 });
 
 Deno.test("all, layers by name and layers by the end of their path pass", () => {

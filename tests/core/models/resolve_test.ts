@@ -122,7 +122,13 @@ Deno.test("over REST a path outside the data folder is refused", () => {
   using place = new Place();
   const path = place.folder(join(place.cwd, "mine"), "model");
   for (const name of [path, "../work/mine"]) {
-    throws(() => place.resolver().resolve(name, rest), { code: "path_outside_data_folder" });
+    throws(() => place.resolver().resolve(name, rest), {
+      code: "path_outside_data_folder",
+      message: /configs\/models\.yaml.*command line, which takes paths/,
+    });
+    throws(() => place.resolver().resolve(name, rest, { param: "adapter_name_or_path" }), {
+      message: /give a name below the data folder/,
+    });
   }
 });
 

@@ -11,8 +11,28 @@ Deno.test("a second opening is refused and names the holder's address", () => {
   throws(() => Store.open(folder.path, null), {
     code: "data_folder_in_use",
     param: "http://127.0.0.1:8321",
+    message: /as process \d+, which listens on http:.*: ask that service, stop it, or choose/,
   });
   holder.close();
+});
+
+Deno.test("a second opening beside a command is told which one, and to wait", () => {
+  using folder = temporaryFolder();
+  for (
+    const [command, who] of [["train", `${Deno.pid}, which runs \`deno task train\`,`], [
+      null,
+      Deno.pid,
+    ]]
+  ) {
+    const holder = Store.open(folder.path, command as string | null);
+    throws(() => Store.open(folder.path, "train"), {
+      code: "data_folder_in_use",
+      param: null,
+      message: `Cannot use the data folder ${Deno.realPathSync(folder.path)} as process ${who} ` +
+        "holds it: wait until it has ended, end it, or choose another folder with --data",
+    });
+    holder.close();
+  }
 });
 
 Deno.test("every holder has a key of its own, which nobody but the owner can read", () => {

@@ -1,0 +1,82 @@
+/** Requests that meet the death of the engine's process before anything came of them. */
+import { deepStrictEqual, equal, rejects } from "node:assert/strict";
+import type { Generated } from "../../bridge/doors.ts";
+import { Engine } from "../../bridge/engine.ts";
+import type { GenerateSpec } from "../../contract/worker.ts";
+import { packages, settings } from "./python.ts";
+
+const OPENING = {
+  role: "engine" as const,
+  threads: null,
+  kv_memory_gb: null,
+  max_running: 1,
+  max_waiting: 1,
+  prefill_tokens: 1,
+  cuda_graphs: false,
+};
+
+function spec(model: string): GenerateSpec {
+  return {
+    model,
+    prompt: { kind: "text", text: "a" },
+    n: 1,
+    sampling: {} as GenerateSpec["sampling"],
+    logprobs: null,
+    echo: false,
+    format: { type: "text" },
+  };
+}
+
+/** An engine that runs; `pid` is that of its process. */
+class Running implements AsyncDisposable {
+  readonly settings = settings(packages.faulty);
+  readonly engine = new Engine(this.settings, OPENING);
+
+  static async start(): Promise<Running> {
+    const running = new Running();
+    const base = { name: "m", path: "m", hub: null, trust_remote_code: false };
+    await running.engine.load({ name: "m", base, adapter: null });
+    return running;
+  }
+
+  generate(model: string): Promise<Generated[]> {
+    return Array.fromAsync(this.engine.generate(spec(model), new AbortController().signal));
+  }
+
+  async pid(): Promise<number> {
+    return (await this.engine.status()).engine!.pid as number;
+  }
+
+  get starts(): number {
+    return this.settings.lines.filter((line) => line.startsWith("opened in process")).length;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.engine.stop();
+  }
+}
+
+Deno.test("requests right after a kill are served by the next process", async () => {
+  await using running = await Running.start();
+  const first = await running.pid();
+  Deno.kill(first, "SIGKILL");
+  const answers = await Promise.all([running.generate("m"), running.generate("m")]);
+  for (const events of answers) deepStrictEqual(events.map(({ type }) => type), ["done"]);
+  equal(await running.pid() === first, false);
+  equal(running.starts, 2);
+});
+
+Deno.test("a request whose submission kills every process is submitted twice, no more", async () => {
+  await using running = await Running.start();
+  await rejects(running.generate("deadly"), { code: "python_died" });
+  await running.generate("m");
+  equal(running.starts, 3);
+});
+
+Deno.test("a request that meets the stop of the engine starts no other process", async () => {
+  await using running = await Running.start();
+  const refused = rejects(running.generate("m"), { code: "python_died" });
+  await running.engine.stop();
+  await refused;
+  equal(running.starts, 1);
+});
