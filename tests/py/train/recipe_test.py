@@ -18,6 +18,7 @@ from bullion.contract.recipe import (
     TrainSpec,
 )
 from bullion.train.encode import encode
+from bullion.train.evaluate import Evaluation
 from bullion.train.plan import Plan
 from peft import PeftModel
 from safetensors.torch import load_file
@@ -219,6 +220,29 @@ def test_a_loss_that_is_no_number_ends_the_job_by_name(quick: TrainSpec) -> None
     )
     with pytest.raises(Refusal, match="learning_rate") as refused:
         run(wild)
+    assert refused.value.code == "diverged"
+
+
+def test_a_gradient_norm_that_is_no_number_ends_the_job_though_the_loss_is_one(
+    quick: TrainSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        torch.nn.utils, "get_total_norm", lambda gradients: torch.tensor(float("nan"))
+    )
+    with pytest.raises(
+        Refusal, match=r"after step 1 as its gradient norm is nan.*lower"
+    ) as refused:
+        run(quick)
+    assert (refused.value.code, refused.value.param) == ("diverged", "learning_rate")
+
+
+def test_an_evaluation_loss_that_is_no_number_ends_the_job(
+    quick: TrainSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Evaluation, "result", lambda self: (float("inf"), {}))
+    held_out = replace(quick, data=replace(quick.data, val_size=2.0))
+    with pytest.raises(Refusal, match="its eval_loss is inf") as refused:
+        run(held_out)
     assert refused.value.code == "diverged"
 
 
