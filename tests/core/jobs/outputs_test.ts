@@ -76,7 +76,7 @@ Deno.test("a failed job's checkpoints get the name that nothing had, and the nex
   const { id } = await bench.train();
   const work = await bench.trainer.next();
   work.checkpoint(5);
-  work.kill();
+  work.fail("diverged");
   await bench.until(id, "failed");
   ok(Deno.statSync(join(bench.data, "saves/one/checkpoint-5")).isDirectory);
   await rejects(bench.service.models.resolve("saves/one", rest), { code: "model_not_ready" });
@@ -91,7 +91,7 @@ Deno.test("a failed job does not take a name from a good result", async () => {
   const { id } = await bench.train({ overwrite_output_dir: true });
   const work = await bench.trainer.next();
   work.checkpoint(1);
-  work.kill();
+  work.fail("diverged");
   await bench.until(id, "failed");
   const { adapter } = await bench.service.models.resolve("saves/one", rest);
   equal(adapter, bench.service.jobs.getTrain(good).path);
