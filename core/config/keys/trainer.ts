@@ -3,6 +3,7 @@
  * in an export's or a chat's YAML they are errors.
  */
 import { honoured, honouredWith, key, noEffect, refused, refusedSecret } from "./key.ts";
+import { type ScheduleName, SCHEDULES } from "../schedules.ts";
 import {
   anything,
   boolean,
@@ -33,17 +34,7 @@ const optimizer = choice(
   "sgd",
 );
 
-const scheduler = choice(
-  "linear",
-  "cosine",
-  "constant",
-  "constant_with_warmup",
-  "cosine_with_restarts",
-  "polynomial",
-  "inverse_sqrt",
-  "cosine_with_min_lr",
-  "warmup_stable_decay",
-);
+const scheduler = choice(...Object.keys(SCHEDULES) as ScheduleName[]);
 
 /** Reports that leave the machine are not made; what they would hold lies in the output folder. */
 function sentElsewhere(value: unknown): string | null {
