@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from bullion.contract.recipe import (
     EncodeSpec,
     LengthSpec,
     LoggingSpec,
+    QuantizationSpec,
     SavingSpec,
     StartingAdapter,
     TrainSpec,
@@ -244,6 +248,31 @@ def test_an_evaluation_loss_that_is_no_number_ends_the_job(
     with pytest.raises(Refusal, match="its eval_loss is inf") as refused:
         run(held_out)
     assert refused.value.code == "diverged"
+
+
+@pytest.mark.parametrize(
+    "package, param, change",
+    [
+        ("tensorboard", "report_to", {"logging": LoggingSpec(1, False, ["tensorboard"])}),
+        ("bitsandbytes", "quantization_bit", {"quantization": QuantizationSpec(4, "nf4", True)}),
+        ("bitsandbytes", "optim", {}),
+    ],
+)
+def test_a_missing_package_is_named_with_the_command_of_this_interpreter(
+    package: str,
+    param: str,
+    change: dict[str, Any],
+    quick: TrainSpec,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    spec = replace(quick, **change)
+    if param == "optim":
+        spec = replace(spec, optimizer=replace(spec.optimizer, name="adamw_8bit"))
+    command = re.escape(f"run `{sys.executable} -m pip install {package}`")
+    with pytest.raises(Refusal, match=rf"^{param} .*{command}") as refused:
+        run(spec)
+    assert (refused.value.code, refused.value.param) == ("missing_package", param)
 
 
 def test_a_data_set_without_a_record_is_refused(tiny: Path, tmp_path: Path) -> None:
