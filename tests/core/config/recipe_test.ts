@@ -314,6 +314,19 @@ Deno.test("the arguments of every schedule are those that Python has", () => {
   deepStrictEqual(Object.fromEntries(known), schedules);
 });
 
+for (const key of ["lora_dropout", "adam_beta1", "adam_beta2"]) {
+  Deno.test(`${key} must be below 1`, () => {
+    match(fault("train", `${key}: 1.0\n`), /a number from 0 to below 1 is needed, got 1\.0$/);
+    equal(train(`${key}: 0.99\n`).written[key as "lora_dropout"], 0.99);
+  });
+}
+
+Deno.test("val_size 1 is one record and 1.0 neither a share nor a count", () => {
+  equal(train("val_size: 1\n").keys.val_size, 1);
+  equal(train("val_size: 100.0\n").keys.val_size, 100);
+  match(fault("train", "val_size: 1.0\n"), /a share below 1, or .* is needed, got 1\.0$/);
+});
+
 Deno.test("an empty lora_target is refused", () => {
   match(
     fault("train", "lora_target: ''\n"),

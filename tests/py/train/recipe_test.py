@@ -18,6 +18,7 @@ from bullion.contract.recipe import (
     LoggingSpec,
     QuantizationSpec,
     SavingSpec,
+    ScheduleSpec,
     StartingAdapter,
     TrainSpec,
 )
@@ -273,6 +274,28 @@ def test_a_missing_package_is_named_with_the_command_of_this_interpreter(
     with pytest.raises(Refusal, match=rf"^{param} .*{command}") as refused:
         run(spec)
     assert (refused.value.code, refused.value.param) == ("missing_package", param)
+
+
+def test_a_warm_up_that_never_ends_is_warned_of(quick: TrainSpec) -> None:
+    short = replace(quick, length=replace(quick.length, max_steps=2))
+    assert not said(run(short), "endless_warmup")
+    endless = replace(short, schedule=ScheduleSpec("cosine", 0.0, 1000, {}))
+    events = run(endless)
+    (warned,) = said(events, "endless_warmup")
+    assert warned.level == "warn"
+    assert "of 1000 steps never ends, as the job has 2" in warned.text
+    reached = max(event.learning_rate for event in of_type(events, "progress"))
+    assert f"reaches {reached:.3g} of 0.01; lower warmup_steps" in warned.text
+
+
+@pytest.mark.parametrize(
+    "size, words", [(1.0, "is a count: so many"), (0.1, "is a share: 10 % of the records")]
+)
+def test_how_val_size_was_understood_is_said(quick: TrainSpec, size: float, words: str) -> None:
+    length = replace(quick.length, max_steps=1)
+    events = run(replace(quick, length=length, data=replace(quick.data, val_size=size)))
+    (split,) = said(events, "split")
+    assert words in split.text
 
 
 def test_a_data_set_without_a_record_is_refused(tiny: Path, tmp_path: Path) -> None:
