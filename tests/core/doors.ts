@@ -56,6 +56,7 @@ export class FakeWork implements RunningWork {
     const path = `${this.work.spec.output_dir}/checkpoint-${step}`;
     Deno.mkdirSync(path, { recursive: true });
     Deno.writeTextFileSync(`${path}/adapter_config.json`, "{}");
+    Deno.writeTextFileSync(`${path}/trainer_state.json`, "{}");
     if (whole) Deno.writeTextFileSync(`${path}/optimizer.pt`, "");
     this.say({ type: "checkpoint", step, epoch: step / 10, path, metrics: { loss: 1 } });
   }

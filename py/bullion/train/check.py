@@ -89,7 +89,8 @@ def _faults(spec: TrainSpec) -> Iterator[Refusal]:
     ):
         yield Refusal(
             "checkpoint_not_found",
-            f"There is no complete checkpoint in {spec.resume_from}; name a checkpoint-N folder",
+            f"There is no complete checkpoint in {spec.resume_from}; name another checkpoint-N folder "
+            "in resume_from_checkpoint, or set overwrite_output_dir: true for a new start",
             "resume_from_checkpoint",
         )
 

@@ -112,11 +112,31 @@ Deno.test("on the command line a folder that LLaMA-Factory left is gone on from"
   await using bench = await Bench.open();
   const left = join(bench.cwd, "saves/one/checkpoint-250");
   Deno.mkdirSync(left, { recursive: true });
+  Deno.writeTextFileSync(join(left, "trainer_state.json"), "{}");
   const origin = { kind: "command_line", cwd: bench.cwd } as const;
   await bench.service.jobs.createTrain({ kind: "yaml", text: trainYaml(), origin });
   const { work } = await bench.trainer.next();
   ok(work.type === "train");
   equal(work.spec.resume_from, left);
+});
+
+Deno.test("a checkpoint that is not complete is refused, and every way out is one", async () => {
+  await using bench = await Bench.open();
+  const left = join(bench.data, "saves/one/checkpoint-3");
+  Deno.mkdirSync(left, { recursive: true });
+  await rejects(bench.train(), {
+    code: "checkpoint_incomplete",
+    param: "overwrite_output_dir",
+    message: /checkpoint-3, .*: remove that folder, set overwrite_output_dir: true .* output_dir$/,
+  });
+  await rejects(bench.train({ resume_from_checkpoint: "saves/one/checkpoint-3" }), {
+    code: "checkpoint_not_found",
+    param: "resume_from_checkpoint",
+  });
+  const { id } = await bench.train({ overwrite_output_dir: true });
+  await bench.service.jobs.cancel(id);
+  Deno.removeSync(left);
+  await bench.train();
 });
 
 Deno.test("an output that a symbolic link leads out of the data folder is refused", async () => {
