@@ -152,10 +152,9 @@ def describe_data(
         warmup_steps=warmup_steps(spec.schedule, course.total_steps),
     )
     if (size := spec.data.val_size) > 0:
-        what = (
-            f"share: {100 * size:g} % of the records, rounded up," if size < 1 else "count: so many"
-        )
-        text = f"val_size {size:g} is a {what} are evaluated on and not trained"
+        share = f"share: {100 * size:g} % of the records, rounded up,"
+        what = share if size < 1 else "count, not a share: so many records"
+        text = f"val_size {size:g} is a {what} are held out for evaluation"
         yield say("split", text, val_size=size)
     if (warmup := warmup_steps(spec.schedule, course.total_steps)) >= course.total_steps:
         yield from _endless_warmup(say, spec, warmup, course.total_steps)

@@ -289,7 +289,8 @@ def test_a_warm_up_that_never_ends_is_warned_of(quick: TrainSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    "size, words", [(1.0, "is a count: so many"), (0.1, "is a share: 10 % of the records")]
+    "size, words",
+    [(1.0, "is a count, not a share: so many"), (0.1, "is a share: 10 % of the records")],
 )
 def test_how_val_size_was_understood_is_said(quick: TrainSpec, size: float, words: str) -> None:
     length = replace(quick.length, max_steps=1)
