@@ -36,7 +36,11 @@ export const JobEventBody = z.discriminatedUnion("type", [
     resume_step: z.int().nullable(),
   }),
   z.strictObject({ type: z.literal("paused") }),
-  z.strictObject({ type: z.literal("interrupted"), why: z.string() }),
+  z.strictObject({
+    type: z.literal("interrupted"),
+    why: z.string(),
+    restart_step: z.int().optional(), // its process died by itself: the step from which it goes on
+  }),
   z.strictObject({
     type: z.literal("succeeded"),
     model: z.string(), // id of the model that came of it

@@ -108,7 +108,7 @@ export function addFineTuning(app: App, jobs: Jobs, folderKey: string): void {
     async (c) => c.json(await jobs.pause(c.req.valid("param").id), 200),
   );
   app.openapi(
-    act("resume", "Go on with a paused job"),
+    act("resume", "Go on with a job that is paused, or failed as its process died (python_died)"),
     async (c) => c.json(await jobs.resume(c.req.valid("param").id), 200),
   );
 }

@@ -6,13 +6,16 @@
  */
 import type { Scope } from "./keys/key.ts";
 import type { KeyName, Values } from "./keys/table.ts";
+import { scheduleFault } from "./schedules.ts";
 
 export interface Contradiction {
   key: KeyName;
   message: string;
 }
 
-interface Rule extends Contradiction {
+interface Rule {
+  key: KeyName;
+  message: string | ((keys: Values) => string);
   scopes: Scope[];
   broken(keys: Values, written: Partial<Values>): boolean;
 }
@@ -24,6 +27,9 @@ const empty = (list: string[] | null): boolean => list === null || list.length =
 const evaluates = (keys: Values): boolean => !empty(keys.eval_dataset) || keys.val_size > 0;
 const evalPace = (keys: Values): string =>
   keys.eval_strategy === "no" ? keys.evaluation_strategy : keys.eval_strategy;
+
+const faultOfSchedule = (keys: Values): string | null =>
+  scheduleFault(keys.lr_scheduler_type, keys.lr_scheduler_kwargs);
 
 const RULES: Rule[] = [
   {
@@ -227,6 +233,12 @@ const RULES: Rule[] = [
       !isMultiple(keys.save_steps, keys.eval_steps ?? keys.logging_steps),
   },
   {
+    key: "lr_scheduler_kwargs",
+    message: (keys) => faultOfSchedule(keys)!,
+    scopes: ["train"],
+    broken: (keys) => faultOfSchedule(keys) !== null,
+  },
+  {
     key: "early_stopping_steps",
     message: "counts evaluations without a better loss, so it needs eval_strategy",
     scopes: ["train"],
@@ -243,7 +255,7 @@ export function contradictions(
   const found = new Map<KeyName, Contradiction>();
   for (const { key, message, scopes, broken } of RULES) {
     if (scopes.includes(scope) && !found.has(key) && broken(keys, written)) {
-      found.set(key, { key, message });
+      found.set(key, { key, message: typeof message === "string" ? message : message(keys) });
     }
   }
   return [...found.values()];

@@ -7,6 +7,7 @@
 import type { BaseModel, EncodeSpec, ExportSpec, TrainSpec } from "../../contract/recipe.ts";
 import type { Sampling } from "../../contract/worker.ts";
 import type { Values } from "./keys/table.ts";
+import { scheduleArguments } from "./schedules.ts";
 
 export interface ResolvedTraining {
   model: BaseModel;
@@ -55,7 +56,7 @@ export function toTrainSpec(keys: Values, resolved: ResolvedTraining): TrainSpec
     schedule: {
       type: keys.lr_scheduler_type,
       ...warmup(keys),
-      kwargs: keys.lr_scheduler_kwargs ?? {},
+      kwargs: scheduleArguments(keys.lr_scheduler_type, keys.lr_scheduler_kwargs),
     },
     length: {
       epochs: keys.num_train_epochs,

@@ -1,13 +1,18 @@
 /**
  * One attempt at a job: from where it goes on, and from its plan to what a trainer process is told.
  */
+import { join } from "node:path";
 import type { TrainerWork } from "../../bridge/doors.ts";
 import { BullionError } from "../../contract/errors.ts";
 import { toExportSpec, toTrainSpec } from "../config/specs.ts";
+import type { CheckpointRow } from "../store/events.ts";
 import type { Store } from "../store/store.ts";
 import { canonicalFiles } from "./data.ts";
 import type { ExportPlan, Plan, TrainPlan } from "./plan.ts";
 import { probesFrom } from "./probes.ts";
+
+/** The file without which a checkpoint is of the model alone (py/bullion/train/checkpoint.py). */
+const OPTIMIZER = "optimizer.pt";
 
 export interface Attempt {
   work: TrainerWork;
@@ -22,17 +27,27 @@ export async function prepareAttempt(plan: Plan, store: Store<Plan>): Promise<At
     return { work: await exportWork(plan), step: null };
   }
   const from = goOnFrom(plan, store);
-  await readyOutput(plan, from?.step != null);
+  await readyOutput(plan, store.events.checkpoints(plan.id).some(({ path }) => isFolder(path)));
   return { work: trainWork(plan, store, from?.path ?? null), step: from?.step ?? null };
 }
 
 /** For the event that queues a job again. */
 export function whereItGoesOn(plan: Plan, store: Store<Plan>): string {
   if (plan.kind === "export") return "an export begins again";
-  const [newest] = store.events.checkpoints(plan.id);
-  return newest
-    ? `it goes on from the checkpoint of step ${newest.step}`
+  const step = stepReached(plan, store);
+  return step > 0
+    ? `it goes on from the checkpoint of step ${step}`
     : "it has no checkpoint and begins from the start";
+}
+
+/** The step that an attempt which began now would go on from; 0 without a checkpoint of its own. */
+export function stepReached(plan: Plan, store: Store<Plan>): number {
+  return ownCheckpoint(plan, store)?.step ?? 0;
+}
+
+/** The newest checkpoint of the job's own that it can go on from: not one of the model alone. */
+function ownCheckpoint(plan: Plan, store: Store<Plan>): CheckpointRow | undefined {
+  return store.events.checkpoints(plan.id).find(({ path }) => isFile(join(path, OPTIMIZER)));
 }
 
 function trainWork(plan: TrainPlan, store: Store<Plan>, resume_from: string | null): TrainerWork {
@@ -64,7 +79,7 @@ function goOnFrom(
   plan: TrainPlan,
   store: Store<Plan>,
 ): { path: string; step: number | null } | null {
-  const own = store.events.checkpoints(plan.id).find(({ path }) => isFolder(path));
+  const own = ownCheckpoint(plan, store);
   if (own) return { path: own.path, step: own.step };
   if (plan.start.checkpoint === null) return null;
   if (isFolder(plan.start.checkpoint)) return { path: plan.start.checkpoint, step: null };
@@ -75,17 +90,20 @@ function goOnFrom(
   );
 }
 
-/** Readies the output folder for an attempt: one that starts anew finds it empty. */
-async function readyOutput(plan: Plan, fromOwnCheckpoint: boolean): Promise<void> {
-  if (!fromOwnCheckpoint) await Deno.remove(plan.output, { recursive: true }).catch(() => {});
+/** Readies the output folder for an attempt: it finds it empty if the job has no checkpoints there. */
+async function readyOutput(plan: Plan, hasCheckpoints: boolean): Promise<void> {
+  if (!hasCheckpoints) await Deno.remove(plan.output, { recursive: true }).catch(() => {});
   // An export's folder appears when it is complete, so only its parent is made here.
   if (plan.kind === "train") await Deno.mkdir(plan.output, { recursive: true });
 }
 
-function isFolder(path: string): boolean {
+const isFolder = (path: string): boolean => entryAt(path)?.isDirectory ?? false;
+const isFile = (path: string): boolean => entryAt(path)?.isFile ?? false;
+
+function entryAt(path: string): Deno.FileInfo | null {
   try {
-    return Deno.statSync(path).isDirectory;
+    return Deno.statSync(path);
   } catch {
-    return false;
+    return null;
   }
 }

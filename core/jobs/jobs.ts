@@ -13,10 +13,17 @@ import type { JobRow } from "../store/jobs.ts";
 import type { Store } from "../store/store.ts";
 import type { EncodedRecord, ExportRequest, Jobs, PreviewRequest, TrainRequest } from "../rooms.ts";
 import { announcePlan } from "./announce.ts";
-import { prepareAttempt, whereItGoesOn } from "./attempt.ts";
+import { prepareAttempt, stepReached, whereItGoesOn } from "./attempt.ts";
 import { Ledger } from "./ledger.ts";
-import { hasEnded, type JobState } from "./lifecycle.ts";
-import { type Plan, planExport, planFineTuning, type Planning, planYamlTraining } from "./plan.ts";
+import { hasEnded, type JobState, mayGoOn } from "./lifecycle.ts";
+import {
+  assertPublishedFree,
+  type Plan,
+  planExport,
+  planFineTuning,
+  type Planning,
+  planYamlTraining,
+} from "./plan.ts";
 import { checkpointObject, exportJob, fineTuningJob, jobEvent } from "./present.ts";
 import { preview } from "./preview.ts";
 import { Queue } from "./queue.ts";
@@ -56,6 +63,7 @@ export class JobRoom implements Jobs {
       device,
       grace,
       prepare: (plan) => prepareAttempt(plan, store),
+      goesOn: (plan) => ({ step: stepReached(plan, store), where: whereItGoesOn(plan, store) }),
       succeed: (plan, result) => succeed(plan, result, store, ledger),
       setAside: (plan) => setAside(plan, store),
     });
@@ -189,7 +197,10 @@ export class JobRoom implements Jobs {
   // deno-lint-ignore require-await -- as above
   async resume(id: string): Promise<FineTuningJob> {
     const row = this.#store.jobs.get(id, "train");
-    if (this.#state(id).status !== "paused") throw this.#cannot("resume", row);
+    const state = this.#state(id);
+    if (!mayGoOn(state)) throw this.#cannot("resume", row);
+    // A job that failed held its output's name no longer.
+    if (hasEnded(state.status)) assertPublishedFree(row.plan, this.#store);
     this.#ledger.append(id, { type: "queued", why: whereItGoesOn(row.plan, this.#store) });
     this.#queue.wake();
     return this.getTrain(id);

@@ -31,7 +31,7 @@ export class Ledger {
   append(jobId: string, body: JobEventBody): JobEvent {
     const state = this.state(jobId);
     const isFirst = body.type === "created";
-    if (!isFirst && !mayFollow(state.status, body.type)) {
+    if (!isFirst && !mayFollow(state, body.type)) {
       throw new Error(`Cannot append "${body.type}" to job ${jobId}, which is ${state.status}`);
     }
     const event = this.#rows.append(jobId, body);

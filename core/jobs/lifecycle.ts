@@ -5,6 +5,7 @@
  *
  *   validating_files → queued → running → succeeded | failed | cancelled
  *   running → interrupted → queued, running → paused → queued; what has not ended can be cancelled
+ *   failed → queued, if only its process died
  */
 import type { ErrorDetail } from "../../contract/errors.ts";
 import type { JobEvent, JobEventBody, JobStatus } from "../../contract/job.ts";
@@ -15,6 +16,8 @@ export interface JobState {
   attempts: number; // processes started for it
   /** What was asked of the running process and has not happened yet. */
   stopping: "cancel" | "pause" | null;
+  /** From which step it last went on after its process had died by itself; null: none has yet. */
+  restart_step: number | null;
   progress: Extract<JobEventBody, { type: "progress" }> | null;
   finishing_at: number | null; // Unix seconds, as this attempt's newest progress foresees it
   model: string | null; // id of the model that came of it
@@ -28,7 +31,7 @@ type EventType = JobEventBody["type"];
 /** From which statuses an event that moves the status may come. */
 const MAY_FOLLOW: Partial<Record<EventType, readonly JobStatus[]>> = {
   created: [],
-  queued: ["validating_files", "interrupted", "paused"],
+  queued: ["validating_files", "interrupted"], // and where a user may have it go on
   started: ["queued"],
   paused: ["running", "queued"],
   interrupted: ["running"],
@@ -42,6 +45,7 @@ export const NEW: JobState = {
   finished_at: null,
   attempts: 0,
   stopping: null,
+  restart_step: null,
   progress: null,
   finishing_at: null,
   model: null,
@@ -54,26 +58,40 @@ export function hasEnded(status: JobStatus): boolean {
   return status === "succeeded" || status === "failed" || status === "cancelled";
 }
 
-/** Whether an event may be appended to a job in this status. Telling events may until the end. */
-export function mayFollow(status: JobStatus, type: EventType): boolean {
+/** Whether a user may have it go on: it was paused, or failed by nothing but its process' death. */
+export function mayGoOn({ status, error }: JobState): boolean {
+  return status === "paused" || (status === "failed" && error?.code === "python_died");
+}
+
+/** Whether an event may be appended to a job in this state. Telling events may until the end. */
+export function mayFollow(state: JobState, type: EventType): boolean {
+  if (type === "queued" && mayGoOn(state)) return true;
   const statuses = MAY_FOLLOW[type];
-  return statuses ? statuses.includes(status) : !hasEnded(status);
+  return statuses ? statuses.includes(state.status) : !hasEnded(state.status);
 }
 
 /** The state after an event. An event that may not follow changes nothing. */
 export function next(state: JobState, event: Pick<JobEvent, "body" | "created_at">): JobState {
   const { body, created_at } = event;
-  if (!mayFollow(state.status, body.type)) return state;
+  if (!mayFollow(state, body.type)) return state;
   const ended = { ...state, stopping: null, finished_at: created_at, finishing_at: null };
   switch (body.type) {
     case "queued":
-      return { ...state, status: "queued", stopping: null };
+      return state.status === "failed"
+        ? { ...state, status: "queued", finished_at: null, error: null, restart_step: null }
+        : { ...state, status: "queued", stopping: null };
     case "started":
       return { ...state, status: "running", stopping: null, attempts: body.attempt };
     case "paused":
       return { ...state, status: "paused", stopping: null, finishing_at: null };
     case "interrupted":
-      return { ...state, status: "interrupted", stopping: null, finishing_at: null };
+      return {
+        ...state,
+        status: "interrupted",
+        stopping: null,
+        finishing_at: null,
+        restart_step: body.restart_step ?? state.restart_step,
+      };
     case "stop_requested":
       return { ...state, stopping: state.stopping === "cancel" ? "cancel" : body.how };
     case "progress":

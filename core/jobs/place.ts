@@ -8,7 +8,7 @@
 import { dirname, join, relative, resolve } from "node:path";
 import { BullionError } from "../../contract/errors.ts";
 import type { Origin } from "../models/resolve.ts";
-import { checkpointsIn, lookAt } from "../models/folder.ts";
+import { checkpointsIn, isComplete, lookAt } from "../models/folder.ts";
 import { insideForWriting, isBelow } from "../store/paths.ts";
 import type { Store } from "../store/store.ts";
 import type { Resumption } from "../config/specs.ts";
@@ -64,6 +64,8 @@ export interface StartingPoint {
   why: string | null;
 }
 
+const INCOMPLETE = "is no complete checkpoint (it holds no trainer_state.json)";
+
 /** LLaMA-Factory's rule of resuming. `named` finds the folder that `resume_from_checkpoint` names. */
 export function startingPoint(
   wish: Resumption,
@@ -75,10 +77,20 @@ export function startingPoint(
   if (wish.kind === "checkpoint") {
     const checkpoint = named(wish.path);
     if (entryAt(checkpoint) !== "folder") throw noCheckpoint(`${wish.path} is no folder`);
+    if (!isComplete(checkpoint)) throw noCheckpoint(`${wish.path} ${INCOMPLETE}`);
     return { checkpoint, why: `resume_from_checkpoint names ${wish.path}` };
   }
   const output = place === null ? null : existingOutput(place, store);
   if (output?.checkpoint) {
+    if (!isComplete(output.checkpoint)) {
+      throw new BullionError(
+        "checkpoint_incomplete",
+        `Cannot go on from ${output.checkpoint}, which ${output.whose} left, as it ${INCOMPLETE}: ` +
+          "remove that folder, set overwrite_output_dir: true for a new start, or choose another " +
+          "output_dir",
+        { param: "overwrite_output_dir" },
+      );
+    }
     return {
       checkpoint: output.checkpoint,
       why: `${output.whose} left this checkpoint and overwrite_output_dir is not set`,

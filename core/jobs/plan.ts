@@ -206,6 +206,13 @@ function publishedAs(
   return { name: name.replace(/\/+$/, ""), place };
 }
 
+/** Throws `output_name_in_use` and `output_name_nested`, as when the plan was made. */
+export function assertPublishedFree({ published, kind }: Plan, store: Store<Plan>): void {
+  if (published === null) return;
+  const param = kind === "train" ? "output_dir" : "export_dir";
+  assertFree(store, published.place, published.name, param);
+}
+
 function placeToRead(name: string, origin: Origin, { store }: Planning, param: string): string {
   return origin.kind === "rest" ? inside(store.folder, name, param) : resolve(origin.cwd, name);
 }

@@ -25,6 +25,8 @@ export interface RunnerParts {
   device: Device;
   /** The work for an attempt, and the checkpoint it goes on from. May throw a refusal. */
   prepare(plan: Plan): Promise<{ work: TrainerWork; step: number | null }>;
+  /** The step that the next attempt goes on from, 0: the start; and the same in words. */
+  goesOn(plan: Plan): { step: number; where: string };
   /** Publishes a finished job and appends `succeeded`. */
   succeed(plan: Plan, result: Record<string, unknown>): Promise<void>;
   /** After a job has ended or been set aside without a result. */
@@ -118,12 +120,39 @@ export class Runner {
 
   /** The end of a process that did not say how it ends. A wish explains it, unless it went wrong. */
   async #died(current: Current, error: ErrorDetail): Promise<void> {
-    const { plan, wish, isKilled } = current;
+    const { plan, wish } = current;
     const { ledger, setAside } = this.#parts;
-    const isAsWished = wish === "cancel" || wish === "close" || (wish === "pause" && isKilled);
-    if (isAsWished && ledger.state(plan.id).status === "running") return this.#stopped(plan, wish);
+    const isDead = current.isKilled || error.code === "python_died";
+    const isAsWished = wish === "cancel" || wish === "close" || (wish === "pause" && isDead);
+    if (ledger.state(plan.id).status === "running") {
+      if (isAsWished) {
+        if (wish === "pause" && !current.isKilled) {
+          const text = `The trainer process died before it had paused: ${error.message}`;
+          ledger.note(plan.id, "warn", "trainer_died", text);
+        }
+        return this.#stopped(plan, wish);
+      }
+      if (error.code === "python_died") {
+        if (this.#startAgain(current, error)) return;
+        error = deadAgain(error, plan, this.#parts.goesOn(plan).where);
+      }
+    }
     await ledger.fail(plan.id, error, () => current.wish === "close");
     setAside(plan);
+  }
+
+  /** Queues a job whose process died by itself. False if the last such start brought it no further. */
+  #startAgain(current: Current, error: ErrorDetail): boolean {
+    const { ledger, goesOn } = this.#parts;
+    const { plan } = current;
+    const { restart_step } = ledger.state(plan.id);
+    const { step, where } = goesOn(plan);
+    if (restart_step !== null && step <= restart_step) return false;
+    current.work = null; // who stops the job from now on finds it queued
+    const why = `its trainer process died: ${error.message}`;
+    ledger.append(plan.id, { type: "interrupted", why, restart_step: step });
+    ledger.append(plan.id, { type: "queued", why: where });
+    return true;
   }
 
   /** Writes down one event. True when it was the last one. */
@@ -169,4 +198,19 @@ export class Runner {
     else ledger.append(plan.id, { type: "interrupted", why });
     setAside(plan);
   }
+}
+
+/** A death that starting again does not help against, with what its user can do. */
+function deadAgain({ code, message, param }: ErrorDetail, plan: Plan, where: string): ErrorDetail {
+  const goOn = plan.kind === "export"
+    ? "start the export again"
+    : `resume the job (POST /v1/fine_tuning/jobs/${plan.id}/resume): ${where}`;
+  return {
+    code,
+    message: `${message}. It had died before and was started again, and got no further since. ` +
+      "SIGKILL is mostly the system's, as memory ran out: free some, or give the machine more, " +
+      `then ${goOn}` +
+      (plan.kind === "train" ? ". A new job with a lower cutoff_len needs less" : ""),
+    param,
+  };
 }

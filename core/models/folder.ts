@@ -50,6 +50,15 @@ export function checkpointsIn(folder: string): CheckpointFolder[] {
   }
 }
 
+/** Whether all of a checkpoint is there: its state is written last, by Transformers and by us. */
+export function isComplete(checkpoint: string): boolean {
+  try {
+    return Deno.statSync(join(checkpoint, "trainer_state.json")).isFile;
+  } catch {
+    return false;
+  }
+}
+
 function baseOf(path: string): string | null {
   try {
     const config = AdapterConfig.parse(JSON.parse(Deno.readTextFileSync(path)));

@@ -81,11 +81,13 @@ export class JobRows<P> {
     );
   }
 
-  /** Jobs that have not ended, oldest first. */
+  /** Jobs that have not ended, oldest first. One that failed and was queued again has not. */
   unfinished(): JobRow<P>[] {
     return this.#database.all<StoredJob<P>>(
-      `SELECT * FROM jobs WHERE NOT EXISTS (SELECT 1 FROM events WHERE job_id = jobs.id
-         AND type IN ('succeeded', 'failed', 'cancelled')) ORDER BY rowid`,
+      `SELECT * FROM jobs WHERE NOT EXISTS (SELECT 1 FROM events AS last WHERE job_id = jobs.id
+         AND type IN ('succeeded', 'failed', 'cancelled') AND NOT EXISTS (SELECT 1 FROM events
+           WHERE job_id = jobs.id AND type = 'queued' AND sequence > last.sequence))
+       ORDER BY rowid`,
     ).map(parsePlan<P>);
   }
 

@@ -70,7 +70,7 @@ def _open_role() -> Role:
 
 
 def _answer(act: Callable[[], Any]) -> str:
-    return _answered(lambda: json.dumps(act()))
+    return _answered(lambda: json.dumps(act(), allow_nan=False))
 
 
 def _answered(act: Callable[[], str]) -> str:

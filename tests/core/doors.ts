@@ -50,12 +50,14 @@ export class FakeWork implements RunningWork {
     });
   }
 
-  /** Writes the folder as the trainer would, then tells of it. */
-  checkpoint(step: number): void {
+  /** Writes the folder as the trainer would, then tells of it; not `whole`: the model alone. */
+  checkpoint(step: number, whole = true): void {
     if (this.work.type !== "train") throw new Error("only a training has checkpoints");
     const path = `${this.work.spec.output_dir}/checkpoint-${step}`;
     Deno.mkdirSync(path, { recursive: true });
     Deno.writeTextFileSync(`${path}/adapter_config.json`, "{}");
+    Deno.writeTextFileSync(`${path}/trainer_state.json`, "{}");
+    if (whole) Deno.writeTextFileSync(`${path}/optimizer.pt`, "");
     this.say({ type: "checkpoint", step, epoch: step / 10, path, metrics: { loss: 1 } });
   }
 
@@ -68,6 +70,10 @@ export class FakeWork implements RunningWork {
     Deno.mkdirSync(folder, { recursive: true });
     Deno.writeTextFileSync(`${folder}/${file}`, "{}");
     this.say({ type: "finished", result: { train_loss: 0.5, tokens: 1000, trained_tokens: 400 } });
+  }
+
+  fail(code: string): void {
+    this.say({ type: "failed", error: { code, message: "It went wrong", param: null } });
   }
 
   // deno-lint-ignore require-await -- the door's shape

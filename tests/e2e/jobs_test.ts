@@ -83,13 +83,44 @@ Deno.test("a paused job keeps a checkpoint and goes on from it", async () => {
   assert.match(message, new RegExp(`goes on from .*checkpoint-${stopped}$`));
 });
 
-Deno.test("a trainer that is killed fails its job with the cause, and the next job runs", async () => {
-  const { id } = await create({ max_steps: 100_000 });
-  await service.job(id, stepping);
+const attempts = async (id: string) =>
+  (await service.events(id)).filter(({ data }) => data.type === "started").length;
+
+/** Kills every Python process there is as soon as the job's attempt of that number has `said`. */
+async function killed(id: string, attempt: number, said: "progress" | "checkpoint") {
+  const isSo = async () => {
+    const events = await service.events(id);
+    const at = events.findLastIndex(({ data }) => data.type === "started");
+    const since = events.slice(at).some(({ data }) => data.type === said);
+    return await attempts(id) === attempt && since;
+  };
+  await until(isSo, 120, () => `attempt ${attempt} never said ${said}: ${service.log()}`);
   service.pythons().forEach((pid) => Deno.kill(pid, "SIGKILL"));
+}
+
+Deno.test("a trainer that is killed is started again and its job goes on to its end", async () => {
+  const { id } = await create({ max_steps: 60, save_steps: 5 });
+  await killed(id, 1, "checkpoint");
+  const job = await service.job(id);
+  assert.equal(job.status, "succeeded", JSON.stringify(job.error));
+  const events = await service.events(id);
+  const said = events.map(({ message }) => message).join("\n");
+  assert.match(said, /interrupted: its trainer process died: .*SIGKILL/);
+  assert.match(said, /it goes on from the checkpoint of step \d+/);
+  const steps = events.flatMap(({ data }) => data.type === "progress" ? [data.step] : []);
+  assert.deepEqual([...new Set(steps)], Array.from({ length: 60 }, (_, i) => i + 1));
+});
+
+Deno.test("a trainer that is killed again and again fails its job, and the next job runs", async () => {
+  const { id } = await create({ max_steps: 100_000 });
+  await killed(id, 1, "progress");
+  await killed(id, 2, "progress");
   const { status, error } = await service.job(id);
   assert.deepEqual([status, error!.code], ["failed", "python_died"]);
-  assert.match(error!.message, /SIGKILL/);
+  assert.match(error!.message, /SIGKILL.*resume the job/);
+  await service.post(`${path}/${id}/resume`, {});
+  await until(async () => await attempts(id) === 3, 60, "the job was not resumed");
+  await service.post(`${path}/${id}/cancel`, {});
   const next = await create({ max_steps: 1 });
   assert.equal((await service.job(next.id)).status, "succeeded");
 });

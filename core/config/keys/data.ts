@@ -1,7 +1,19 @@
 /** Keys about records: where they come from and how they become tokens. Allowed in every scope. */
 import { TemplateName } from "../../../contract/recipe.ts";
-import { honoured, key, noEffect, refused } from "./key.ts";
+import { honoured, key, noEffect, refused, type ValueType } from "./key.ts";
 import { anything, boolean, choice, float, integer, list, orNull, text } from "./value_types.ts";
+
+const notNegative = float({ min: 0 });
+
+/** LLaMA-Factory takes 1 for one record, and 1.0 for a share, which leaves nothing to train on. */
+const shareOrCount: ValueType<number> = {
+  expects: "a share below 1, or a whole number of records (one: 1, not 1.0)",
+  read(raw, source) {
+    const value = notNegative.read(raw, source);
+    const written = typeof raw === "string" ? raw.trim() : source;
+    return value === 1 && written !== null && written !== "1" ? undefined : value;
+  },
+};
 
 export const DATA_KEYS = {
   template: key(
@@ -14,7 +26,7 @@ export const DATA_KEYS = {
   dataset_dir: key(text, "data", honoured("train", "predict")),
   cutoff_len: key(integer({ min: 1 }), 2048, honoured("train", "predict")),
   max_samples: key(orNull(integer({ min: 1 })), null, honoured("train", "predict")),
-  val_size: key(float({ min: 0 }), 0, honoured("train", "predict")),
+  val_size: key(shareOrCount, 0, honoured("train", "predict")),
   train_on_prompt: key(boolean, false, honoured("train")),
   mask_history: key(boolean, false, honoured("train")),
   packing: key(orNull(boolean), null, honoured("train")),

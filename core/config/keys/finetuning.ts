@@ -12,7 +12,7 @@ export const FINETUNING_KEYS = {
   finetuning_type: key(choice("lora", "full", "freeze", "oft"), "lora", refused(ONLY_LORA)),
   lora_rank: key(integer({ min: 1 }), 8, honoured("train")),
   lora_alpha: key(orNull(float({ above: 0 })), null, honoured("train")), // null: twice the rank
-  lora_dropout: key(float({ min: 0, max: 1 }), 0, honoured("train")),
+  lora_dropout: key(float({ min: 0, below: 1 }), 0, honoured("train")),
   lora_target: key(list, ["all"], honoured("train")),
   additional_target: key(orNull(list), null, honoured("train")),
   use_rslora: key(boolean, false, honoured("train")),

@@ -3,6 +3,7 @@
  * in an export's or a chat's YAML they are errors.
  */
 import { honoured, honouredWith, key, noEffect, refused, refusedSecret } from "./key.ts";
+import { type ScheduleName, SCHEDULES } from "../schedules.ts";
 import {
   anything,
   boolean,
@@ -33,17 +34,7 @@ const optimizer = choice(
   "sgd",
 );
 
-const scheduler = choice(
-  "linear",
-  "cosine",
-  "constant",
-  "constant_with_warmup",
-  "cosine_with_restarts",
-  "polynomial",
-  "inverse_sqrt",
-  "cosine_with_min_lr",
-  "warmup_stable_decay",
-);
+const scheduler = choice(...Object.keys(SCHEDULES) as ScheduleName[]);
 
 /** Reports that leave the machine are not made; what they would hold lies in the output folder. */
 function sentElsewhere(value: unknown): string | null {
@@ -81,8 +72,8 @@ export const TRAINER_KEYS = {
   optim: key(optimizer, "adamw_torch", honoured("train")),
   optim_args: key(orNull(text), null, refused("optimisers take no further arguments here")),
   weight_decay: key(float({ min: 0 }), 0, honoured("train")),
-  adam_beta1: key(float({ min: 0, max: 1 }), 0.9, honoured("train")),
-  adam_beta2: key(float({ min: 0, max: 1 }), 0.999, honoured("train")),
+  adam_beta1: key(float({ min: 0, below: 1 }), 0.9, honoured("train")),
+  adam_beta2: key(float({ min: 0, below: 1 }), 0.999, honoured("train")),
   adam_epsilon: key(float({ min: 0 }), 1e-8, honoured("train")),
   max_grad_norm: key(float({ min: 0 }), 1, honoured("train")),
   neftune_noise_alpha: key(orNull(float({ min: 0 })), null, honoured("train")),

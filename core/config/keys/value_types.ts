@@ -23,6 +23,7 @@ interface Bounds {
   min?: number;
   max?: number;
   above?: number;
+  below?: number;
 }
 
 export function float(bounds: Bounds = {}): ValueType<number> {
@@ -118,11 +119,13 @@ function asNumber(raw: unknown, source: string | null): number | undefined {
   return typeof raw === "number" && source === null && Number.isFinite(raw) ? raw : undefined;
 }
 
-function within(value: number, { min, max, above }: Bounds): boolean {
-  return value >= (min ?? -Infinity) && value <= (max ?? Infinity) && value > (above ?? -Infinity);
+function within(value: number, { min, max, above, below }: Bounds): boolean {
+  return value >= (min ?? -Infinity) && value <= (max ?? Infinity) &&
+    value > (above ?? -Infinity) && value < (below ?? Infinity);
 }
 
-function spoken({ min, max, above }: Bounds): string {
+function spoken({ min, max, above, below }: Bounds): string {
+  if (min !== undefined && below !== undefined) return ` from ${min} to below ${below}`;
   if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`;
   if (above !== undefined && max !== undefined) return ` above ${above}, ${max} at most`;
   if (above !== undefined) return ` above ${above}`;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import dataclass
 
 
@@ -16,6 +18,16 @@ class Refusal(ValueError):
         self.code = code
         self.message = message
         self.param = param
+
+
+def missing_package(what: str, package: str, param: str) -> Refusal:
+    """`what` needs a package that this interpreter lacks. A bare pip would install it into another."""
+    command = f"{shlex.quote(sys.executable)} -m pip install {package}"
+    return Refusal(
+        "missing_package",
+        f"{what} needs the package {package}, which Python here does not have: run `{command}`",
+        param,
+    )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bullion.contract.errors import Refusal
+from bullion.contract.errors import Refusal, missing_package
 from bullion.contract.recipe import BaseModel
 
 # Weights, configuration and tokenizer; never pickles, never Meta's own `original/` copy.
@@ -124,12 +124,8 @@ def _from_modelscope(base: BaseModel) -> Path:
     try:
         from modelscope import snapshot_download
     except ImportError as raised:
-        raise Refusal(
-            "missing_package",
-            f"Cannot download {base.path!r} from ModelScope as the package modelscope is not "
-            "installed: run `pip install modelscope`",
-            "model",
-        ) from raised
+        what = f"Downloading {base.path!r} from ModelScope"
+        raise missing_package(what, "modelscope", "model") from raised
     wanted = hub_id(base.path, "modelscope")
     try:
         return _download(

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from bullion.contract.errors import Refusal
+from bullion.contract.errors import Refusal, missing_package
 from bullion.contract.recipe import BaseModel, QuantizationSpec
 from bullion.models.fetch import allows_remote_code, local_folder
 
@@ -156,12 +156,8 @@ def _bitsandbytes(spec: QuantizationSpec, dtype: torch.dtype) -> Any:
     try:
         import bitsandbytes  # noqa: F401
     except ImportError as raised:
-        raise Refusal(
-            "missing_package",
-            f"Cannot quantise to {spec.bit} bits as the package bitsandbytes is not installed: "
-            "run `pip install bitsandbytes`",
-            "quantization_bit",
-        ) from raised
+        what = f"quantization_bit {spec.bit}"
+        raise missing_package(what, "bitsandbytes", "quantization_bit") from raised
     from transformers import BitsAndBytesConfig
 
     if spec.bit == 8:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bullion.contract.errors import Refusal
+from bullion.contract.errors import Refusal, missing_package
 from bullion.contract.recipe import TrainSpec
 
 
@@ -49,11 +49,13 @@ def _faults(spec: TrainSpec) -> Iterator[Refusal]:
         )
     needs_8bit = SAME.get(spec.optimizer.name, spec.optimizer.name) == "adamw_8bit"
     if (needs_8bit or spec.quantization) and importlib.util.find_spec("bitsandbytes") is None:
-        yield Refusal(
-            "missing_package",
-            "This needs bitsandbytes, which is not installed; run `pip install bitsandbytes`",
-            "optim" if needs_8bit else "quantization_bit",
+        bit = spec.quantization.bit if spec.quantization else None
+        what, param = (
+            (f"optim {spec.optimizer.name}", "optim")
+            if needs_8bit
+            else (f"quantization_bit {bit}", "quantization_bit")
         )
+        yield missing_package(what, "bitsandbytes", param)
     if spec.optimizer.learning_rate <= 0:
         yield bad("learning_rate", f"it must be above 0, not {spec.optimizer.learning_rate:g}")
     if (fault := refuse_unknown(spec.logging.report_to)) is not None:
@@ -87,7 +89,8 @@ def _faults(spec: TrainSpec) -> Iterator[Refusal]:
     ):
         yield Refusal(
             "checkpoint_not_found",
-            f"There is no complete checkpoint in {spec.resume_from}; name a checkpoint-N folder",
+            f"There is no complete checkpoint in {spec.resume_from}; name another checkpoint-N folder "
+            "in resume_from_checkpoint, or set overwrite_output_dir: true for a new start",
             "resume_from_checkpoint",
         )
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from bullion.contract.errors import Refusal
+from bullion.contract.errors import Refusal, missing_package
 from bullion.contract.recipe import OptimizerSpec
 
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit", "adafactor", "sgd")
@@ -99,11 +99,7 @@ def build(param_groups: list[dict[str, Any]], spec: OptimizerSpec) -> torch.opti
         try:
             import bitsandbytes
         except ImportError as raised:
-            raise Refusal(
-                "missing_package",
-                "optim adamw_8bit needs bitsandbytes; run `pip install bitsandbytes`",
-                "optim",
-            ) from raised
+            raise missing_package("optim adamw_8bit", "bitsandbytes", "optim") from raised
         return bitsandbytes.optim.AdamW8bit(param_groups, **adam)
     raise Refusal(
         "unknown_optimizer",

@@ -7,9 +7,10 @@ Legend: T = tokens of a pack, H = hidden size, M = size of the feed-forward laye
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from bullion.train.step import Recompute
 
 SLOWER: dict[Recompute, float] = {"none": 1.0, "selective": 1.02, "full": 1.37}  # measured
 PASS_TOKENS = 400  # what a pass costs beside its tokens (launches, reading the weights), in tokens
+USUAL_RANK = 8  # LLaMA-Factory's default
 CONTEXT = 900_000_000  # CUDA's context, libraries, slack of the allocator
 
 
@@ -44,15 +46,15 @@ class Plan:
             "full": "all activations are computed twice",
         }[self.recompute]
         packs = f"packs of {self.pack_tokens} tokens" if self.pack_tokens else "one pack a step"
-        return f"Needs about {_gb(self.needed)} of {_gb(self.available)}: {how}, {packs}"
+        return f"Needs about {_size(self.needed)} of {_size(self.available)}: {how}, {packs}"
 
     @property
     def data(self) -> dict[str, Any]:
         return {
             "recompute": self.recompute,
             "pack_tokens": self.pack_tokens,
-            "needed_gb": round(self.needed / 1e9, 2),
-            "available_gb": round(self.available / 1e9, 2),
+            "needed_gb": round(self.needed / 1e9, 4),
+            "available_gb": round(self.available / 1e9, 4),
         }
 
 
@@ -64,9 +66,9 @@ def plan(
     Raises Refusal does_not_fit with the figures of the smallest plan.
     """
     needs = estimator(spec, folder, device)
-    available = free_memory(device)
-    if spec.memory.limit_gb is not None:
-        available = min(available, int(spec.memory.limit_gb * 1e9))
+    free = free_memory(device)
+    ceiling = spec.memory.limit_gb
+    available = free if ceiling is None else min(free, int(ceiling * 1e9))
     longest = max(max(example.lengths) for example in examples.train)
     # Every epoch has an order of its own: the largest step may come late.
     largest = max(course.sums([len(example) for example in examples.train]))
@@ -84,16 +86,44 @@ def plan(
     if fitting:
         return min(fitting, key=lambda found: found[0])[1]
     smallest = min((made for _, made in plans), key=lambda made: made.needed)
-    advice = "lower cutoff_len or use a smaller base"
+    tokens = smallest.pack_tokens or largest
+    there = f"{_size(free)} are free"
+    if ceiling is not None and available < free:
+        there = f"memory_limit_gb ({ceiling:g}) allows {_size(available)}; {there}"
+    param, advice = _way_out(spec, folder, device, smallest, tokens, longest, free)
+    text = f"This job needs at least {_size(smallest.needed)} and {there}: {advice}"
+    raise Refusal("does_not_fit", text, param)
+
+
+def _way_out(
+    spec: TrainSpec,
+    folder: Path,
+    device: torch.device,
+    smallest: Plan,
+    tokens: int,
+    longest: int,
+    free: int,
+) -> tuple[str, str]:
+    """The key to change so that a job fits, and how. A rank that takes most of it comes first."""
+    usual = replace(spec, lora=replace(spec.lora, rank=min(spec.lora.rank, USUAL_RANK)))
+    needs = estimator(usual, folder, device)
+    needed, recompute = smallest.needed, smallest.recompute
+    with_usual = needs(tokens, recompute)
+    lower = f"lower lora_rank ({spec.lora.rank}); with {USUAL_RANK} it would be {_size(with_usual)}"
+    if with_usual <= needed // 2:
+        return "lora_rank", lower
+    if needed <= free:
+        return "memory_limit_gb", f"raise memory_limit_gb to {math.ceil(needed / 1e7) / 100:g}"
+    if with_usual <= smallest.available:
+        return "lora_rank", lower
     if spec.quantization is None and device.type == "cuda":
         saved = _weights(_skeleton(folder)) * 1.4  # bf16 to 4 bits with their scales
-        advice = f"quantization_bit: 4 would need about {_gb(int(smallest.needed - saved))}"
-    raise Refusal(
-        "does_not_fit",
-        f"This job needs at least {_gb(smallest.needed)} and {_gb(available)} are free or allowed; "
-        f"{advice}",
-        "memory_limit_gb" if spec.memory.limit_gb is not None else None,
-    )
+        how = f"quantization_bit: 4 would need about {_size(int(needed - saved))}"
+        return "quantization_bit", how
+    if needs(1, recompute) > smallest.available:
+        return "model_name_or_path", "use a smaller base, or a machine with more memory"
+    how = f"lower cutoff_len ({spec.data.cutoff_len}; the longest record has {longest} tokens)"
+    return "cutoff_len", how
 
 
 def estimator(
@@ -210,5 +240,8 @@ def hold_to(limit_gb: float | None, device: torch.device) -> None:
         torch.cuda.set_per_process_memory_fraction(min(share, 1.0), index)
 
 
-def _gb(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"
+def _size(count: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"

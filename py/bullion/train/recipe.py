@@ -151,6 +151,13 @@ def describe_data(
         steps_per_epoch=course.steps_per_epoch,
         warmup_steps=warmup_steps(spec.schedule, course.total_steps),
     )
+    if (size := spec.data.val_size) > 0:
+        share = f"share: {100 * size:g} % of the records, rounded up,"
+        what = share if size < 1 else "count, not a share: so many records"
+        text = f"val_size {size:g} is a {what} are held out for evaluation"
+        yield say("split", text, val_size=size)
+    if (warmup := warmup_steps(spec.schedule, course.total_steps)) >= course.total_steps:
+        yield from _endless_warmup(say, spec, warmup, course.total_steps)
     if examples.cut:
         yield say("truncated", examples.cut.text, "warn", **examples.cut.data)
     if examples.spelled:
@@ -159,3 +166,15 @@ def describe_data(
         yield say("spelled_tokens", text, records=examples.spelled)
     if spec.data.packing and not spec.data.neat_packing:
         yield say("packing", "Packed records never see each other, as with neat_packing")
+
+
+def _endless_warmup(say: Any, spec: TrainSpec, warmup: int, steps: int) -> Iterator[MessageEvent]:
+    if spec.schedule.type == "constant":  # which knows no warm-up
+        return
+    key = "warmup_steps" if spec.schedule.warmup_steps > 0 else "warmup_ratio"
+    peak = spec.optimizer.learning_rate * (steps - 1) / warmup
+    text = (
+        f"The warm-up of {warmup} steps never ends, as the job has {steps}: the learning rate "
+        f"reaches {peak:.3g} of {spec.optimizer.learning_rate:g}; lower {key}"
+    )
+    yield say("endless_warmup", text, "warn", warmup_steps=warmup, steps=steps)

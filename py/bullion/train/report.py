@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bullion.contract.errors import Refusal
+from bullion.contract.errors import Refusal, missing_package
 from bullion.contract.recipe import TrainSpec
 from bullion.contract.worker import EvaluatedEvent, ProgressEvent
 
@@ -166,11 +166,7 @@ def refuse_unknown(report_to: list[str]) -> Refusal | None:
         try:
             import tensorboard  # noqa: F401
         except ImportError:
-            return Refusal(
-                "missing_package",
-                "report_to tensorboard needs tensorboard; run `pip install tensorboard`",
-                "report_to",
-            )
+            return missing_package("report_to tensorboard", "tensorboard", "report_to")
     return None
 
 

@@ -65,7 +65,10 @@ def resume(
 
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     if "bullion" not in state:
-        raise refusal("another program wrote it; start anew with adapter_name_or_path instead")
+        raise refusal(
+            "another program wrote it; set overwrite_output_dir: true for a new start, from its "
+            "adapter with adapter_name_or_path"
+        )
     if not (folder / OPTIMIZER).is_file():
         raise refusal("it holds the model alone (save_only_model); start anew from its adapter")
     then = state["bullion"]["fingerprint"]

@@ -164,8 +164,9 @@ class Run:
         while self._readings and (wait or self._readings[0].ready()):
             reading = self._readings.popleft()
             losses, norm = reading.read()
-            if not math.isfinite(sum(losses)):
-                raise self._diverged(reading.step)
+            self._assert_finite(reading.step, "loss", sum(losses) / len(losses))
+            # The step was taken with these gradients: the adapter is lost, though the loss is not.
+            self._assert_finite(reading.step, "gradient norm", norm)
             self.report.losses(losses)
             seconds, rate, left = self._pace.mark(reading.step)
             self._progress = ProgressEvent(
@@ -184,11 +185,14 @@ class Run:
             self.report.progress(self._progress)
             yield self._progress
 
-    def _diverged(self, step: int) -> Refusal:
-        return Refusal(
+    def _assert_finite(self, step: int, what: str, value: float) -> None:
+        if math.isfinite(value):
+            return
+        rate, alpha = self.spec.optimizer.learning_rate, self.spec.lora.alpha
+        raise Refusal(
             "diverged",
-            f"Cannot go on after step {step} as the loss is no longer a number; lower "
-            f"learning_rate ({self.spec.optimizer.learning_rate:g}) or lengthen the warm-up",
+            f"Cannot go on after step {step} as its {what} is {value}, no finite number: lower "
+            f"learning_rate ({rate:g}) or lora_alpha ({alpha:g}), or lengthen the warm-up",
             "learning_rate",
         )
 
@@ -207,6 +211,7 @@ class Run:
                 self.stopped = "cancel"
                 return
         loss, metrics = evaluation.result()
+        self._assert_finite(self._step, "eval_loss", loss)
         self._pace.evaluated(time.monotonic() - began)
         epoch = self.course.epoch_after(self._step)
         self._evaluated = EvaluatedEvent(self.id, self._step, epoch, loss, metrics)

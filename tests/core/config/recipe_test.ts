@@ -4,6 +4,8 @@ import { BullionError } from "../../../contract/errors.ts";
 import { readRecipe, recipeFromKeys, scopeOfTraining } from "../../../core/config/llamafactory.ts";
 import type { Recipe, Scope } from "../../../core/config/llamafactory.ts";
 import { KEYS } from "../../../core/config/keys/table.ts";
+import { SCHEDULES } from "../../../core/config/schedules.ts";
+import schedules from "../../golden/schedules.json" with { type: "json" };
 
 const TRAIN = "model_name_or_path: base\ntemplate: llama3\ndo_train: true\ndataset: d\n";
 const PREDICT =
@@ -296,6 +298,41 @@ Deno.test("a word that is none of the known ones is refused with the nearest", (
       message: /template: one of llama3, chatml, .*, got llama-3; the nearest one is llama3$/,
     });
   }
+});
+
+for (
+  const [lines, said] of [
+    ["cosine_with_min_lr\nlr_scheduler_kwargs: {min_lrr: 1e-5}", /no argument min_lrr; .* min_lr$/],
+    ["cosine\nlr_scheduler_kwargs: {foo: 1}", /cosine has no argument foo; .* num_cycles$/],
+    ["linear\nlr_scheduler_kwargs: {power: 2}", /linear takes no arguments; take power out$/],
+    ["polynomial\nlr_scheduler_kwargs: {power: two}", /power must be a number above 0, got "two"$/],
+    ["cosine_with_min_lr", /needs either min_lr .* or min_lr_rate/],
+    ["warmup_stable_decay\nlr_scheduler_kwargs: {num_stable_steps: 3}", /needs num_decay_steps/],
+  ] as const
+) {
+  Deno.test(`lr_scheduler_type: ${lines.replace("\n", ", ")} is refused`, () => {
+    const message = fault("train", `lr_scheduler_type: ${lines}\n`);
+    match(message, /lr_scheduler_kwargs: /);
+    match(message, said);
+  });
+}
+
+Deno.test("the arguments of every schedule are those that Python has", () => {
+  const known = Object.entries(SCHEDULES).map(([name, its]) => [name, Object.keys(its)]);
+  deepStrictEqual(Object.fromEntries(known), schedules);
+});
+
+for (const key of ["lora_dropout", "adam_beta1", "adam_beta2"]) {
+  Deno.test(`${key} must be below 1`, () => {
+    match(fault("train", `${key}: 1.0\n`), /a number from 0 to below 1 is needed, got 1\.0$/);
+    equal(train(`${key}: 0.99\n`).written[key as "lora_dropout"], 0.99);
+  });
+}
+
+Deno.test("val_size 1 is one record and 1.0 neither a share nor a count", () => {
+  equal(train("val_size: 1\n").keys.val_size, 1);
+  equal(train("val_size: 100.0\n").keys.val_size, 100);
+  match(fault("train", "val_size: 1.0\n"), /a share below 1, or .* is needed, got 1\.0$/);
 });
 
 Deno.test("an empty lora_target is refused", () => {

@@ -64,6 +64,13 @@ Deno.test("the defaults are LLaMA-Factory's and transformers'", () => {
   equal(data.cutoff_len, 2048);
 });
 
+Deno.test("an argument of a schedule is a number, though YAML takes 1e-5 for a text", () => {
+  const { schedule } = spec(
+    "lr_scheduler_type: cosine_with_min_lr\nlr_scheduler_kwargs: {min_lr: 1e-5}\n",
+  );
+  deepStrictEqual(schedule.kwargs, { min_lr: 1e-5 });
+});
+
 Deno.test("eval_steps is logging_steps unless it is written", () => {
   equal(spec("logging_steps: 20\n").evaluation.steps, 20);
   equal(spec("logging_steps: 20\neval_steps: 40\n").evaluation.steps, 40);

@@ -63,7 +63,7 @@ Deno.test("an event that may not follow changes nothing, one that may is a known
     let state = NEW;
     for (const event of randomEvents(seed)) {
       const after = next(state, event);
-      if (!mayFollow(state.status, event.body.type)) equal(after, state);
+      if (!mayFollow(state, event.body.type)) equal(after, state);
       ok(JobStatus.options.includes(after.status));
       state = after;
     }
@@ -94,4 +94,19 @@ Deno.test("a wish to cancel is not forgotten for a later wish to pause", () => {
     ...wishes.map((body) => ({ body, created_at: 1 })),
   ]);
   equal(state.stopping, "cancel");
+});
+
+Deno.test("of all failures only the death of its process lets a job be queued again", () => {
+  const failedAs = (code: string) => ({
+    body: { type: "failed", error: { ...error, code } } as JobEventBody,
+    created_at: 5,
+  });
+  const life = (code: string) => fold([at("queued"), at("started"), failedAs(code), at("queued")]);
+  const { status, finished_at, error: left } = life("python_died");
+  deepStrictEqual({ status, finished_at, left }, {
+    status: "queued",
+    finished_at: null,
+    left: null,
+  });
+  equal(life("diverged").status, "failed");
 });

@@ -76,7 +76,7 @@ Deno.test("a failed job's checkpoints get the name that nothing had, and the nex
   const { id } = await bench.train();
   const work = await bench.trainer.next();
   work.checkpoint(5);
-  work.kill();
+  work.fail("diverged");
   await bench.until(id, "failed");
   ok(Deno.statSync(join(bench.data, "saves/one/checkpoint-5")).isDirectory);
   await rejects(bench.service.models.resolve("saves/one", rest), { code: "model_not_ready" });
@@ -91,7 +91,7 @@ Deno.test("a failed job does not take a name from a good result", async () => {
   const { id } = await bench.train({ overwrite_output_dir: true });
   const work = await bench.trainer.next();
   work.checkpoint(1);
-  work.kill();
+  work.fail("diverged");
   await bench.until(id, "failed");
   const { adapter } = await bench.service.models.resolve("saves/one", rest);
   equal(adapter, bench.service.jobs.getTrain(good).path);
@@ -112,6 +112,7 @@ Deno.test("on the command line a folder that LLaMA-Factory left is gone on from"
   await using bench = await Bench.open();
   const left = join(bench.cwd, "saves/one/checkpoint-250");
   Deno.mkdirSync(left, { recursive: true });
+  Deno.writeTextFileSync(join(left, "trainer_state.json"), "{}");
   const origin = { kind: "command_line", cwd: bench.cwd } as const;
   await bench.service.jobs.createTrain({ kind: "yaml", text: trainYaml(), origin });
   const { work } = await bench.trainer.next();
@@ -133,6 +134,25 @@ Deno.test("an output in the data folder is a link that goes with the folder", as
   await using bench = await Bench.open();
   const id = await trained(bench);
   equal(Deno.readLinkSync(join(bench.data, "saves/one")), `../jobs/${id}/output`);
+});
+
+Deno.test("a checkpoint that is not complete is refused, and every way out is one", async () => {
+  await using bench = await Bench.open();
+  const left = join(bench.data, "saves/one/checkpoint-3");
+  Deno.mkdirSync(left, { recursive: true });
+  await rejects(bench.train(), {
+    code: "checkpoint_incomplete",
+    param: "overwrite_output_dir",
+    message: /checkpoint-3, .*: remove that folder, set overwrite_output_dir: true .* output_dir$/,
+  });
+  await rejects(bench.train({ resume_from_checkpoint: "saves/one/checkpoint-3" }), {
+    code: "checkpoint_not_found",
+    param: "resume_from_checkpoint",
+  });
+  const { id } = await bench.train({ overwrite_output_dir: true });
+  await bench.service.jobs.cancel(id);
+  Deno.removeSync(left);
+  await bench.train();
 });
 
 Deno.test("an output that a symbolic link leads out of the data folder is refused", async () => {

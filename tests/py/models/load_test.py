@@ -160,4 +160,4 @@ def test_modelscope_that_is_not_installed_is_said_with_the_command(
     monkeypatch.setitem(sys.modules, "modelscope", None)
     refusal = refused(BaseModel("x", "LLM-Research/X", "modelscope", True))
     assert refusal.code == "missing_package"
-    assert "pip install modelscope" in refusal.message
+    assert f"run `{sys.executable} -m pip install modelscope`" in refusal.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from bullion.data.supervise import Example
 from bullion.train import plan as planning
 from bullion.train.plan import Plan, plan
 from bullion.train.schedule import Course
-from small_jobs import of_type, plain_spec, run
+from small_jobs import of_type, plain_spec, run, write_records
 
 CUDA = torch.device("cuda")
 LLAMA_3_8B: dict[str, Any] = {
@@ -90,6 +91,7 @@ def test_what_cannot_fit_is_refused_with_figures_and_advice(
         planned(llama, monkeypatch, 12)
     assert refused.value.code == "does_not_fit"
     assert "quantization_bit: 4" in refused.value.message
+    assert refused.value.param == "quantization_bit"
 
 
 def test_a_quantised_base_needs_less(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,5 +111,38 @@ def test_the_plan_is_said_before_the_first_step_and_kept_to(quick: TrainSpec) ->
     (said,) = [e for e in events if getattr(e, "code", "") == "plan"]
     assert said.data["recompute"] == "none" and said.data["needed_gb"] >= 0
     assert events.index(said) < events.index(of_type(events, "progress")[0])
-    with pytest.raises(Refusal, match="needs at least"):
+
+
+def test_a_ceiling_that_is_too_low_is_named_with_figures_of_its_size(quick: TrainSpec) -> None:
+    with pytest.raises(Refusal) as refused:
         run(replace(quick, memory=MemorySpec(0.0001, False)))
+    assert refused.value.param == "memory_limit_gb"
+    wanted = (
+        r"needs at least (\d+\.\d) MB and memory_limit_gb \(0\.0001\) allows 100\.0 kB; "
+        r"\S+ .B are free: raise memory_limit_gb to (\S+)$"
+    )
+    found = re.search(wanted, refused.value.message)
+    assert found is not None, refused.value.message
+    assert float(found[2]) * 1000 >= float(found[1])
+
+
+def test_a_rank_that_needs_most_of_the_memory_is_what_to_change(quick: TrainSpec) -> None:
+    with pytest.raises(Refusal, match=r"lower lora_rank \(10000000\); with 8 .* MB$") as refused:
+        run(replace(quick, lora=replace(quick.lora, rank=10_000_000)))
+    assert refused.value.param == "lora_rank"
+
+
+def test_records_that_are_too_long_and_a_base_that_is_too_large_are_told_apart(
+    tiny: Path, quick: TrainSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(free: int) -> Refusal:
+        monkeypatch.setattr(planning, "free_memory", lambda _: free)
+        with pytest.raises(Refusal) as raised:
+            run(spec)
+        return raised.value
+
+    data = write_records(Path(quick.output_dir).parent / "long.jsonl", [["x" * 3000, "y"]])
+    spec = replace(quick, data=replace(quick.data, train=[data]))
+    too_long = refused(planning.estimator(spec, tiny, torch.device("cpu"))(1, "full") + 1)
+    assert too_long.param == "cutoff_len" and "(2048; the longest record has" in too_long.message
+    assert refused(1000).param == "model_name_or_path"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +16,14 @@ from bullion.contract.recipe import (
     EncodeSpec,
     LengthSpec,
     LoggingSpec,
+    QuantizationSpec,
     SavingSpec,
+    ScheduleSpec,
     StartingAdapter,
     TrainSpec,
 )
 from bullion.train.encode import encode
+from bullion.train.evaluate import Evaluation
 from bullion.train.plan import Plan
 from peft import PeftModel
 from safetensors.torch import load_file
@@ -220,6 +226,77 @@ def test_a_loss_that_is_no_number_ends_the_job_by_name(quick: TrainSpec) -> None
     with pytest.raises(Refusal, match="learning_rate") as refused:
         run(wild)
     assert refused.value.code == "diverged"
+
+
+def test_a_gradient_norm_that_is_no_number_ends_the_job_though_the_loss_is_one(
+    quick: TrainSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        torch.nn.utils, "get_total_norm", lambda gradients: torch.tensor(float("nan"))
+    )
+    with pytest.raises(
+        Refusal, match=r"after step 1 as its gradient norm is nan.*lower"
+    ) as refused:
+        run(quick)
+    assert (refused.value.code, refused.value.param) == ("diverged", "learning_rate")
+
+
+def test_an_evaluation_loss_that_is_no_number_ends_the_job(
+    quick: TrainSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Evaluation, "result", lambda self: (float("inf"), {}))
+    held_out = replace(quick, data=replace(quick.data, val_size=2.0))
+    with pytest.raises(Refusal, match="its eval_loss is inf") as refused:
+        run(held_out)
+    assert refused.value.code == "diverged"
+
+
+@pytest.mark.parametrize(
+    "package, param, change",
+    [
+        ("tensorboard", "report_to", {"logging": LoggingSpec(1, False, ["tensorboard"])}),
+        ("bitsandbytes", "quantization_bit", {"quantization": QuantizationSpec(4, "nf4", True)}),
+        ("bitsandbytes", "optim", {}),
+    ],
+)
+def test_a_missing_package_is_named_with_the_command_of_this_interpreter(
+    package: str,
+    param: str,
+    change: dict[str, Any],
+    quick: TrainSpec,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    spec = replace(quick, **change)
+    if param == "optim":
+        spec = replace(spec, optimizer=replace(spec.optimizer, name="adamw_8bit"))
+    command = re.escape(f"run `{sys.executable} -m pip install {package}`")
+    with pytest.raises(Refusal, match=rf"^{param} .*{command}") as refused:
+        run(spec)
+    assert (refused.value.code, refused.value.param) == ("missing_package", param)
+
+
+def test_a_warm_up_that_never_ends_is_warned_of(quick: TrainSpec) -> None:
+    short = replace(quick, length=replace(quick.length, max_steps=2))
+    assert not said(run(short), "endless_warmup")
+    endless = replace(short, schedule=ScheduleSpec("cosine", 0.0, 1000, {}))
+    events = run(endless)
+    (warned,) = said(events, "endless_warmup")
+    assert warned.level == "warn"
+    assert "of 1000 steps never ends, as the job has 2" in warned.text
+    reached = max(event.learning_rate for event in of_type(events, "progress"))
+    assert f"reaches {reached:.3g} of 0.01; lower warmup_steps" in warned.text
+
+
+@pytest.mark.parametrize(
+    "size, words",
+    [(1.0, "is a count, not a share: so many"), (0.1, "is a share: 10 % of the records")],
+)
+def test_how_val_size_was_understood_is_said(quick: TrainSpec, size: float, words: str) -> None:
+    length = replace(quick.length, max_steps=1)
+    events = run(replace(quick, length=length, data=replace(quick.data, val_size=size)))
+    (split,) = said(events, "split")
+    assert words in split.text
 
 
 def test_a_data_set_without_a_record_is_refused(tiny: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bullion.contract.errors import Refusal
 from bullion.contract.recipe import LengthSpec, ScheduleSpec
 from bullion.train.schedule import SCHEDULES, Course, learning_rate, warmup_steps
 from transformers import get_scheduler
+from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
 
 
 def course(records: int = 977, **changes: Any) -> Course:
@@ -97,6 +99,15 @@ def test_every_schedule_is_transformers_own(name: str) -> None:
         assert 1e-3 * factor(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
         optimizer.step()
         scheduler.step()
+
+
+def test_the_arguments_a_schedule_may_be_told_are_those_it_has() -> None:
+    own = {"optimizer", "num_warmup_steps", "num_training_steps", "last_epoch"}
+    golden = Path(__file__).parents[2] / "golden/schedules.json"
+    known = json.loads(golden.read_text(encoding="utf-8"))
+    assert set(known) == set(SCHEDULES)
+    for name, arguments in known.items():
+        assert set(signature(TYPE_TO_SCHEDULER_FUNCTION[name]).parameters) - own == set(arguments)
 
 
 def test_warm_up_steps_win_over_the_ratio_and_the_ratio_rounds_up() -> None:
