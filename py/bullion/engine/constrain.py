@@ -7,6 +7,7 @@ package serves everything else.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from contextlib import suppress
 from typing import Any
@@ -102,7 +103,7 @@ class Grammars:
             raise Refusal(
                 "missing_package",
                 f"{what} needs the package llguidance, which is not installed: "
-                "run `pip install llguidance`",
+                f"run `{sys.executable} -m pip install llguidance`",
                 param,
             ) from raised
         matcher_of = llguidance.LLMatcher
