@@ -28,6 +28,12 @@ follow() {
   }
 }
 
+# json TEXT: the text as a JSON string.
+json() {
+  printf '"%s"' "$(printf '%s' "$1" | awk 'NR > 1 { printf "\\n" }
+    { gsub(/\\/, "\\\\\\\\"); gsub(/"/, "\\\""); gsub(/\t/, "\\t"); printf "%s", $0 }')"
+}
+
 # needs FILE: ends the script without it, where curl would send nothing and go on.
 needs() {
   [ -r "$1" ] || {

@@ -18,9 +18,9 @@ function runExample(url: string, name: string, ...args: string[]): Promise<Ended
 }
 
 /** What a script prints; it must succeed. */
-async function example(name: string): Promise<string> {
+async function example(name: string, ...args: string[]): Promise<string> {
   seen.add(name);
-  const { code, stdout, stderr } = await runExample(service.url, name);
+  const { code, stdout, stderr } = await runExample(service.url, name, ...args);
   assert.equal(code, 0, `${name}: ${stdout}${stderr}`);
   return stdout;
 }
@@ -86,6 +86,11 @@ Deno.test("report_to_pairs.sh makes pairs of the sample report", async () => {
 
 Deno.test("chat.sh asks the embedded base", async () => {
   const { choices } = JSON.parse(await example("chat.sh"));
+  assert.equal(typeof choices[0].message.content, "string");
+});
+
+Deno.test("a question may hold what JSON has signs for", async () => {
+  const { choices } = JSON.parse(await example("chat.sh", "bullion-tiny", 'a "b"\\\n\tc'));
   assert.equal(typeof choices[0].message.content, "string");
 });
 

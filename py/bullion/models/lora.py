@@ -128,6 +128,8 @@ def save_adapter(
         str(folder / WEIGHTS),
         metadata={"format": "pt"},
     )
+    # safetensors leaves it to its writer alone; whoever may read the folder may read this
+    (folder / WEIGHTS).chmod(folder.stat().st_mode & 0o666)
     text = json.dumps(_plain(config), ensure_ascii=False, indent=2, sort_keys=True)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 

@@ -145,6 +145,14 @@ def test_a_saved_adapter_is_restored_bit_by_bit(small_base: Path, tmp_path: Path
     assert config["base_model_name_or_path"] == "meta-llama/Meta-Llama-3-8B-Instruct"
 
 
+def test_whoever_may_read_the_folder_may_read_the_adapter(small_base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    folder.mkdir(mode=0o755)
+    save_adapter(attach(fresh(small_base), PLAIN, 1), folder, "a-base")
+    readable = folder.stat().st_mode & 0o666
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {readable}
+
+
 def test_an_adapter_is_trained_on_where_it_stopped(small_base: Path, tmp_path: Path) -> None:
     folder = write_adapter(tmp_path / "a", small_base)
     tuned = attach(
