@@ -5,7 +5,7 @@
  */
 import type { ValueType } from "./keys/key.ts";
 import { choice, float, integer } from "./keys/value_types.ts";
-import { nearest } from "./nearest.ts";
+import { instead } from "./nearest.ts";
 
 const positive = float({ above: 0 });
 const share = float({ min: 0, max: 1 });
@@ -50,10 +50,10 @@ export function scheduleFault(schedule: ScheduleName, written: Written): string 
   const known = argumentsOf(schedule);
   for (const [name, raw] of Object.entries(written ?? {})) {
     if (!Object.hasOwn(known, name)) {
-      const near = nearest(name, Object.keys(known));
-      return near === null
+      const names = Object.keys(known);
+      return names.length === 0
         ? `${schedule} takes no arguments; take ${name} out`
-        : `${schedule} has no argument ${name}; the nearest one is ${near}`;
+        : `${schedule} has no argument ${name}; ${instead(name, names)}`;
     }
     if (known[name]!.read(raw, null) === undefined) {
       return `${name} must be ${known[name]!.expects}, got ${JSON.stringify(raw)}`;

@@ -34,18 +34,13 @@ from bullion.contract.worker import (
     Unload,
 )
 from bullion.engine.adapters import ResidentAdapter
-from bullion.engine.constrain import Grammars
-from bullion.engine.memory import free_bytes, kv_pages, weight_bytes
-from bullion.engine.pages import PagePool
-from bullion.engine.resident import Resident, Tokenizer
-from bullion.engine.runner import CpuRunner, Runner
+from bullion.engine.loading import PAGE_TOKENS, dtype_of, load_resident
+from bullion.engine.memory import free_bytes, weight_bytes
+from bullion.engine.resident import Resident
 from bullion.models.fetch import local_folder
-from bullion.models.llama import LlamaShape, LlamaWeights
-from bullion.models.llama_weights import load_llama
+from bullion.models.llama import LlamaShape
 
 Work = Load | Unload | Generate | Tokenize | Detokenize
-PAGE_TOKENS = 16
-_SMALL = 100_000_000  # parameters; below, a second thread on the CPU only waits for the first
 
 
 @dataclass
@@ -197,7 +192,11 @@ class Engine:
         folder = local_folder(model.base).resolve()
         resident = self._resident_of(folder)
         if resident is None:
-            resident = yield from self._load_base(id, folder)
+            shape = LlamaShape.read(folder)
+            self._make_room(id, folder.name, weight_bytes(shape, dtype_of(shape, self._device)))
+            resident = yield from load_resident(
+                folder, shape, self._device, self._opening, self._threads
+            )
             self._residents.append(resident)
         adapter = resident.adapters.hold(Path(model.adapter)) if model.adapter else None
         replaced = self._names.get(model.name)
@@ -217,42 +216,6 @@ class Engine:
             "tokenizer": resident.tokenizer.info(resident.context_length),
         }
         self._outbox.append(FinishedEvent(id, result))
-
-    def _load_base(self, id: str, folder: Path) -> Generator[None, None, Resident]:
-        from bullion.models.load import load_tokenizer
-
-        shape = LlamaShape.read(folder)
-        dtype = _dtype(shape, self._device)
-        self._make_room(id, folder.name, weight_bytes(shape, dtype))
-        tokenizer = Tokenizer.of(load_tokenizer(folder), folder)
-        grammars = Grammars(tokenizer.tokenizer, shape.vocab_size, tokenizer.eos, tokenizer.calls)
-        grammars.prepare_beside()
-        yield
-        weights = yield from load_llama(folder, shape, self._device, dtype)
-        if self._device.type == "cpu" and self._opening.threads is None:
-            torch.set_num_threads(1 if shape.parameters < _SMALL else self._threads)
-        pages = kv_pages(shape, dtype, PAGE_TOKENS, self._opening, self._device)
-        runner = yield from self._runner(weights, pages)
-        return Resident(
-            folder, shape, tokenizer, grammars, runner, PagePool(pages, PAGE_TOKENS), self._opening
-        )
-
-    def _runner(self, weights: LlamaWeights, pages: int) -> Generator[None, None, Runner]:
-        if self._device.type == "cpu":
-            return CpuRunner(weights, pages, PAGE_TOKENS)
-        from bullion.engine.cuda_runner import CudaRunner
-
-        opening = self._opening
-        runner = CudaRunner(
-            weights,
-            pages,
-            PAGE_TOKENS,
-            opening.max_running,
-            opening.prefill_tokens,
-            opening.cuda_graphs,
-        )
-        yield from runner.prepare()
-        return runner
 
     def _make_room(self, id: str, name: str, needed: int) -> None:
         """Unloads idle bases, the least recently used first, until a new one fits."""
@@ -312,10 +275,3 @@ class Engine:
     def _last_used(self, resident: Resident) -> float:
         used = [n.used for n in self._names.values() if n.resident is resident]
         return max(used, default=0.0)
-
-
-def _dtype(shape: LlamaShape, device: torch.device) -> torch.dtype:
-    """fp32 on the CPU, where it is faster and exact; the file's half precision on the GPU."""
-    if device.type == "cpu":
-        return torch.float32
-    return shape.dtype if shape.dtype in (torch.bfloat16, torch.float16) else torch.bfloat16
