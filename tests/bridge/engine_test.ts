@@ -29,11 +29,17 @@ function spec(model: string): GenerateSpec {
 
 /** An engine that runs; `pid` is that of its process. */
 class Running implements AsyncDisposable {
-  readonly settings = settings(packages.faulty);
-  readonly engine = new Engine(this.settings, OPENING);
+  readonly settings;
+  readonly engine: Engine;
 
-  static async start(): Promise<Running> {
-    const running = new Running();
+  constructor(env: Record<string, string>) {
+    const usual = settings(packages.faulty);
+    this.settings = { ...usual, env: { ...usual.env, ...env } };
+    this.engine = new Engine(this.settings, OPENING);
+  }
+
+  static async start(env: Record<string, string> = {}): Promise<Running> {
+    const running = new Running(env);
     const base = { name: "m", path: "m", hub: null, trust_remote_code: false };
     await running.engine.load({ name: "m", base, adapter: null });
     return running;
@@ -80,3 +86,15 @@ Deno.test("a request that meets the stop of the engine starts no other process",
   await refused;
   equal(running.starts, 1);
 });
+
+for (
+  const [env, expected] of [
+    [{}, "glibc.malloc.hugetlb=1"],
+    [{ GLIBC_TUNABLES: "glibc.malloc.check=1" }, "glibc.malloc.check=1"],
+  ] as [Record<string, string>, string][]
+) {
+  Deno.test(`an engine's memory is asked for with ${expected}`, async () => {
+    await using running = await Running.start(env);
+    equal((await running.engine.status()).engine!.tunables, expected);
+  });
+}
