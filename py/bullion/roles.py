@@ -6,6 +6,7 @@ It knows neither what training nor what decoding is.
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 import threading
@@ -45,6 +46,7 @@ class Role(ABC):
         self._bell = bell
         self._outbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="work", daemon=True)
+        self._opened = False  # the libraries are there, and work has been asked for
 
     def start(self) -> None:
         self._thread.start()
@@ -97,7 +99,13 @@ class Role(ABC):
             traceback.print_exception(raised, file=sys.stderr)
             self._fail("", missing)
         except BaseException as raised:
-            self._fail("", raised)
+            if not self._opened:
+                self._fail("", raised)
+                return
+            # whoever waits for this thread would wait for ever; a process that ends is started again
+            traceback.print_exception(raised, file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(1)
 
 
 class TrainerRole(Role):
@@ -126,6 +134,7 @@ class TrainerRole(Role):
 
         use_threads(self._threads)
         self._leave(ReadyEvent(describe(open_device=False)))
+        self._opened = True
         while True:
             work = self._next()
             self._running = work.id
@@ -196,6 +205,7 @@ class EngineRole(Role):
         use_threads(self._opening.threads)
         engine = self._engine = Engine(self._opening)
         self._leave(ReadyEvent(describe(open_device=True)))
+        self._opened = True
         while True:
             self._take_in(engine)
             self._leave(*engine.step())

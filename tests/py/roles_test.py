@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import subprocess
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import bullion.roles
 from bullion.bell import Bell
 from bullion.contract.worker import Cancellation, EngineOpening
 from bullion.roles import QUIET_S, EngineRole
@@ -62,3 +67,38 @@ def test_a_busy_engine_is_not_kept_from_its_step_and_a_warm_one_sleeps() -> None
     assert inbox.asked == [(False, QUIET_S)]  # a time limit without blocking is none
     role._take_in(Engine(cold=False))
     assert inbox.asked[1:] == [(True, None)]
+
+
+DYING = """
+import sys
+import bullion.roles
+from bullion.bell import Bell
+from bullion.contract.worker import EngineOpening, ReadyEvent
+from bullion.roles import EngineRole
+
+class Role(EngineRole):
+    def _work(self):
+        self._opened = OPENED
+        raise BaseException("a panic")
+
+role = Role(EngineOpening("engine", None, None, 8, 8, 512, True), Bell(None))
+role.start()
+role._thread.join()
+print(role.drain()[0].error.message)
+"""
+
+
+def run(opened: bool) -> subprocess.CompletedProcess[str]:
+    program = DYING.replace("OPENED", str(opened))
+    env = os.environ | {"PYTHONPATH": str(Path(bullion.roles.__file__).parents[1])}
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env)
+
+
+def test_a_process_whose_working_thread_dies_ends_with_it() -> None:
+    ended = run(opened=True)
+    assert ended.returncode == 1 and "a panic" in ended.stderr and not ended.stdout
+
+
+def test_a_fault_before_a_process_is_ready_is_told() -> None:
+    ended = run(opened=False)
+    assert ended.returncode == 0 and "a panic" in ended.stdout

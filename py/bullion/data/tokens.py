@@ -44,14 +44,7 @@ class Encoder:
         ids: dict[str, list[int]] = {}
         for start in range(0, len(texts), self.BATCH):
             chunk = texts[start : start + self.BATCH]
-            encoded = self.tokenizer(
-                chunk,
-                add_special_tokens=False,
-                split_special_tokens=True,
-                return_attention_mask=False,
-                verbose=False,
-            )
-            ids.update(zip(chunk, encoded["input_ids"], strict=True))
+            ids.update(zip(chunk, ids_of(self.tokenizer, chunk), strict=True))
         return [
             [i for p in row for i in (ids[p] if isinstance(p, str) else (self.control(p),))]
             for row in merged
@@ -68,6 +61,35 @@ class Encoder:
                 "template",
             )
         return self._vocabulary[token]
+
+
+def ids_of(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of each text, none of them a control token.
+
+    Raises Refusal("text_not_tokenizable"): a tokenizer's pattern gives up on millions of equal
+    characters, and its library then panics, with what is no Exception.
+    """
+    try:
+        encoded = tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+    except BaseException as raised:
+        if type(raised).__name__ != "PanicException":
+            raise
+        if len(texts) > 1:
+            return [ids for text in texts for ids in ids_of(tokenizer, [text])]
+        text = texts[0]
+        raise Refusal(
+            "text_not_tokenizable",
+            f"The tokenizer cannot read the text of {len(text):,} characters that begins with "
+            f"{text[:40]!r} ({raised}): shorten it, or break up its longest run of one character",
+        ) from None
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
 
 
 def controls_of(tokenizer: Any) -> tuple[str, ...]:

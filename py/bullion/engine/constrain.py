@@ -55,6 +55,12 @@ class Grammar:
             self._matcher.consume_token(token)
 
 
+def _begins(matcher: Any) -> bool:
+    """Whether there is a token that a value can begin with."""
+    matcher.compute_bitmask()
+    return not matcher.is_stopped()
+
+
 class Grammars:
     """Makes grammars for one tokenizer, whose vocabulary is prepared once: by `prepare_beside`, or
     else at the first request."""
@@ -107,12 +113,20 @@ class Grammars:
                 param,
             ) from raised
         matcher_of = llguidance.LLMatcher
-        written = self._written(format, matcher_of)
-        broken, found = matcher_of.validate_grammar_with_warnings(written, vocabulary)
+        what = "the parameters in tools" if param == "tools" else f"{param}.json_schema"
+        try:
+            written = self._written(format, matcher_of)
+            broken, found = matcher_of.validate_grammar_with_warnings(written, vocabulary)
+        except Refusal:
+            raise
+        except (RecursionError, ValueError) as raised:
+            broken, found = True, [f"it is nested too deeply ({raised})"]
+        matcher = None if broken else matcher_of(vocabulary, written)
+        if matcher is not None and not _begins(matcher):
+            broken, found = True, ["no value can obey it"]
         if broken:
-            what = "the parameters in tools" if param == "tools" else f"{param}.json_schema"
             raise Refusal("invalid_json_schema", f"Cannot follow {what}: {found[0]}", param)
-        return Grammar(matcher_of(vocabulary, written), self._vocab_size, self._eos)
+        return Grammar(matcher, self._vocab_size, self._eos)
 
     def _written(
         self, format: JsonObjectFormat | JsonSchemaFormat | ToolCallsFormat, matcher_of: Any

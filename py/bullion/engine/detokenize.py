@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from bullion.contract.worker import TokenLogprob
@@ -31,6 +32,11 @@ class TokenBytes:
 
     def __len__(self) -> int:
         return len(self._bytes)
+
+    @cached_property
+    def longest(self) -> int:
+        """Bytes of the token that has the most."""
+        return max(map(len, self._bytes), default=1)
 
     def raw(self, token: int) -> bytes:
         """The token's bytes, a control token's own name included; nothing for ids past the table."""

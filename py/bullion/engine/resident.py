@@ -27,7 +27,7 @@ from bullion.engine.adapters import AdapterSlots, ResidentAdapter
 from bullion.engine.constrain import Grammars
 from bullion.engine.detokenize import TextOutput, TokenBytes
 from bullion.engine.pages import PagePool
-from bullion.engine.prompts import Prompts
+from bullion.engine.prompts import Context, Prompts
 from bullion.engine.request import Choice, Request
 from bullion.engine.runner import Launched, Runner
 from bullion.engine.sampling import Choosing, choice_seed
@@ -98,6 +98,9 @@ class Resident:
         self.scheduler = Scheduler(
             pool, opening.max_running, opening.max_waiting, opening.prefill_tokens
         )
+        self._context = Context(
+            self.context_length, shape.max_positions, tokenizer.bytes_of.longest
+        )
         self._prompts = Prompts(tokenizer.tokenizer, shape.vocab_size)
         self._grammars = grammars
         self._runner = runner
@@ -126,6 +129,7 @@ class Resident:
 
     def tokenize(self, prompt: Any, add_special_tokens: bool) -> list[int]:
         """The prompt's ids, but the very name of a control token is that token: so clients look ids up."""
+        self._context.check_tokenised(prompt)
         if isinstance(prompt, TextPrompt) and not add_special_tokens:
             named = self.tokenizer.tokenizer.get_added_vocab().get(prompt.text)
             if named is not None:
@@ -134,17 +138,11 @@ class Resident:
 
     def generate(self, id: str, spec: GenerateSpec, adapter: ResidentAdapter | None) -> None:
         """Queues a request. Raises Refusal: context_length_exceeded, queue_full, empty_prompt …"""
+        self._context.check_text(spec.prompt)
         prompt = self._prompts.ids(spec.prompt)
         if not prompt:
             raise Refusal("empty_prompt", "The prompt is empty: give at least one token", "prompt")
-        room = self.context_length - len(prompt)
-        if room < 0 or (room == 0 and spec.sampling.max_tokens != 0):
-            raise Refusal(
-                "context_length_exceeded",
-                f"The prompt has {len(prompt)} tokens and this model's context is "
-                f"{self.context_length}: shorten the prompt",
-                "messages" if isinstance(spec.prompt, ChatPrompt) else "prompt",
-            )
+        room = self._context.room(spec.prompt, len(prompt), spec.sampling.max_tokens)
         wanted = spec.sampling.max_tokens
         max_new = room if wanted is None else min(wanted, room)
         self._check_bias(spec)

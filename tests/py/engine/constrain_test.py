@@ -77,6 +77,24 @@ def test_the_vocabulary_is_prepared_once_and_before_anybody_asks(
     assert not serving.failed and len(threads) == 1
 
 
+@pytest.mark.parametrize("depth", [130, 5000])
+def test_a_schema_that_is_nested_too_deeply_is_refused(serving: Serving, depth: int) -> None:
+    pytest.importorskip("llguidance")
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"a": schema}}
+    serving.run([generate("a", [0, 5], format=JsonSchemaFormat("json_schema", schema))])
+    assert serving.failed["a"].error.code == "invalid_json_schema"
+    assert "nested too deeply" in serving.failed["a"].error.message
+
+
+def test_a_schema_that_no_value_obeys_is_refused(serving: Serving) -> None:
+    pytest.importorskip("llguidance")
+    form = JsonSchemaFormat("json_schema", {"$ref": "#"})
+    serving.run([generate("a", [0, 5], format=form)])
+    assert serving.failed["a"].error.code == "invalid_json_schema"
+
+
 def test_a_schema_that_cannot_be_followed_is_refused(serving: Serving) -> None:
     pytest.importorskip("llguidance")
     form = JsonSchemaFormat("json_schema", {"type": "nonsense"})
