@@ -111,7 +111,7 @@ export interface Jobs {
   events(id: string, query: PageQuery): Page<JobEventObject>;
   /**
    * History after `afterSequence`, then live; ends with the job, or when the signal aborts. Throws
-   * `closing` when the service ends before the job.
+   * `service_stopping` when the service ends before the job.
    */
   tail(id: string, afterSequence: number, signal: AbortSignal): AsyncIterable<JobEventObject>;
   checkpoints(id: string, query: PageQuery): Page<CheckpointObject>;

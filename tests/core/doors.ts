@@ -7,6 +7,7 @@ import type {
   TrainerDoor,
   TrainerWork,
 } from "../../bridge/doors.ts";
+import type { BullionError } from "../../contract/errors.ts";
 import type { GenerateSpec, ServedModel, WorkerEvent } from "../../contract/worker.ts";
 
 type Unnamed = WorkerEvent extends infer E ? E extends { id: string } ? Omit<E, "id"> : never
@@ -141,6 +142,8 @@ export class FakeEngine implements EngineDoor {
   words = ["净", "利润"];
   /** Why every answer ends. */
   finish: "stop" | "length" = "stop";
+  /** The code of the error that ended what was under way. */
+  stopReason: string | null = null;
   /** Called before each delta: a place for a test to wait or to throw. */
   before: () => void | Promise<void> = () => {};
 
@@ -197,7 +200,8 @@ export class FakeEngine implements EngineDoor {
   }
 
   // deno-lint-ignore require-await -- the door's shape
-  async stop(): Promise<void> {
+  async stop(reason: BullionError): Promise<void> {
     this.calls.push("stop");
+    this.stopReason = reason.code;
   }
 }
