@@ -33,6 +33,8 @@ export class Residents {
   readonly #mostBases: number;
   readonly #idleMs: number | null;
   readonly #residents = new Map<string, Resident>();
+  /** Folders that go or have gone: nothing of theirs is served again. */
+  readonly #released = new Set<string>();
   readonly #freed = new Set<() => void>();
   #clock = 0;
   #suspended: string | null = null;
@@ -49,12 +51,16 @@ export class Residents {
     return this.#suspended;
   }
 
-  /** Loads the model if need be. Throws what loading throws, and `engine_unavailable`. */
+  /**
+   * Loads the model if need be. Throws what loading throws, `model_not_found` once its folder is
+   * released, and `engine_unavailable`.
+   */
   async acquire(model: ResolvedModel, signal: AbortSignal): Promise<Lease> {
     const name = nameOf(model);
     const base = baseOf(model);
     for (;;) {
       this.#assertServing();
+      this.#assertKept(model);
       signal.throwIfAborted();
       const known = this.#residents.get(name);
       if (known) return await this.#lease(known);
@@ -76,12 +82,21 @@ export class Residents {
     if (resident) this.#drop(resident);
   }
 
-  /** Unloads every model whose files lie in `folder`, waiting for those who use it. */
+  /**
+   * Unloads every model whose files lie in `folder`, waiting for those who use it. Who comes from now
+   * on is refused, unless it fails.
+   */
   async release(folder: string): Promise<void> {
-    for (const resident of [...this.#residents.values()]) {
-      if (!resident.name.startsWith(folder)) continue;
-      while (resident.users > 0) await this.#someoneFree(new AbortController().signal);
-      await this.#unload([resident]);
+    this.#released.add(folder);
+    try {
+      for (const resident of [...this.#residents.values()]) {
+        if (!resident.name.startsWith(folder)) continue;
+        while (resident.users > 0) await this.#someoneFree(new AbortController().signal);
+        await this.#unload([resident]);
+      }
+    } catch (error) {
+      this.#released.delete(folder);
+      throw error;
     }
   }
 
@@ -114,6 +129,18 @@ export class Residents {
   #assertServing(): void {
     if (this.#closed) throw stopping();
     if (this.#suspended !== null) throw unavailable(this.#suspended);
+  }
+
+  #assertKept(model: ResolvedModel): void {
+    const paths = [baseOf(model), nameOf(model)];
+    if (![...this.#released].some((folder) => paths.some((path) => path.startsWith(folder)))) {
+      return;
+    }
+    throw new BullionError(
+      "model_not_found",
+      `Cannot use "${model.name}" as it is being deleted: GET /v1/models lists those that stay`,
+      { param: "model" },
+    );
   }
 
   async #lease(resident: Resident): Promise<Lease> {

@@ -169,3 +169,27 @@ Deno.test("answers that a stop cuts hear whether a job or the service's end is t
   await residents.close(5);
   equal(engine.stopReason, "service_stopping");
 });
+
+Deno.test("a model that is deleted serves who came before and refuses who comes after", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 2);
+  const before = await residents.acquire(model("a", "/jobs/1/adapter"), never);
+  const released = residents.release("/jobs/1");
+  const refusal = { code: "model_not_found", param: "model", message: /"a" .*being deleted/ };
+  await rejects(residents.acquire(model("a", "/jobs/1/adapter"), never), refusal);
+  await residents.acquire(model("a"), never); // its base stays
+  equal(engine.calls.includes("unload /jobs/1/adapter"), false);
+  before[Symbol.dispose]();
+  await released;
+  equal(engine.calls.at(-1), "unload /jobs/1/adapter");
+  await rejects(residents.acquire(model("a", "/jobs/1/adapter"), never), refusal);
+});
+
+Deno.test("a model that could not be unloaded is not deleted, and serves on", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 1);
+  (await residents.acquire(model("a"), never))[Symbol.dispose]();
+  engine.unload = () => Promise.reject(new BullionError("python_timeout", "late"));
+  await rejects(residents.release("/m/a"), { code: "python_timeout" });
+  await residents.acquire(model("a"), never);
+});
