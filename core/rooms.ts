@@ -171,7 +171,10 @@ export type ServiceSettings =
       "max_upload_bytes" | "max_records" | "max_pdf_pages"
     >;
     readonly jobs: Pick<ServerConfig["jobs"], "gpu">;
-    readonly engine: Pick<ServerConfig["engine"], "max_models" | "idle_seconds">;
+    readonly engine: Pick<
+      ServerConfig["engine"],
+      "max_models" | "idle_seconds" | "max_running" | "max_waiting"
+    >;
   };
 
 export interface Doors {

@@ -92,6 +92,7 @@ export async function openService(
     trustRemoteCode: trust_remote_code,
     mayFetch: (name) => store.models.all().some(({ base }) => base.name === name),
     metrics,
+    places: settings.engine,
     onlyModel: () => models.only(),
   });
   jobs.recover();

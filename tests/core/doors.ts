@@ -133,6 +133,9 @@ export class FakeEngine implements EngineDoor {
   readonly calls: string[] = [];
   readonly specs: GenerateSpec[] = [];
   readonly cancelled: string[] = [];
+  #choices = 0;
+  /** The most choices that were under way at the same time. */
+  mostChoices = 0;
   /** What the engine says it is on; null: it does not run. */
   device: string | null = "cpu";
   state: EngineStatus["state"] = "ready";
@@ -160,6 +163,8 @@ export class FakeEngine implements EngineDoor {
 
   async *generate(spec: GenerateSpec, signal: AbortSignal): AsyncGenerator<Generated> {
     this.specs.push(spec);
+    this.#choices += spec.n;
+    this.mostChoices = Math.max(this.mostChoices, this.#choices);
     try {
       for (let index = 0; index < spec.n; index++) {
         for (const [at, text] of this.words.entries()) {
@@ -173,6 +178,7 @@ export class FakeEngine implements EngineDoor {
             logprob: spec.echo && at === 0 ? null : -0.5,
             top: [{ id: at, text, bytes: [], logprob: -0.5 }],
           }];
+          if (finish_reason !== null) this.#choices--;
           yield { type: "delta", id: "r", index, text, tokens, count: 1, finish_reason };
         }
       }
