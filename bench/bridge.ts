@@ -14,6 +14,7 @@ import { processSettings } from "../commands/configuration.ts";
 import { listen } from "../commands/listening.ts";
 import { PROJECT } from "../commands/project.ts";
 import { preparePython } from "../commands/setup.ts";
+import { BullionError } from "../contract/errors.ts";
 import { loadServerConfig } from "../core/config/server.ts";
 
 const { values } = parseArgs({
@@ -116,7 +117,7 @@ async function tokenCost(): Promise<void> {
     show(`${streams} streams × ${newTokens}: ${name}`, `${rate.toFixed(0)} tokens/s`, share);
   }
   await close();
-  await engine.stop();
+  await engine.stop(new BullionError("stopped", "The benchmark is over"));
   await Deno.remove(data, { recursive: true });
 }
 

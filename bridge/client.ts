@@ -29,6 +29,7 @@ export class WorkerClient {
   readonly #ended = Promise.withResolvers<BullionError>();
   #over: BullionError | null = null;
   #killed = false;
+  #reason: BullionError | null = null;
   #pumping = false;
   #rung = false;
   #wake: (() => void) | null = null;
@@ -40,7 +41,7 @@ export class WorkerClient {
       this.#rung = true;
       this.#wake?.();
     });
-    process.died.then(() => this.#end(process.deathOf("working")));
+    process.died.then(() => this.#end(this.#causeOf(process.deathOf("working"))));
   }
 
   /** Starts a process and opens it in its role. Resolves before its libraries are loaded. */
@@ -97,7 +98,7 @@ export class WorkerClient {
       await this.#process.call("submit", z.unknown(), submission);
     } catch (error) {
       this.#listeners.delete(submission.id);
-      throw error;
+      throw this.#causeOf(error);
     }
   }
 
@@ -111,9 +112,17 @@ export class WorkerClient {
     return this.#process.call("status", z.record(z.string(), z.unknown()));
   }
 
-  kill(): void {
+  /** Ends the process now; what it leaves undone fails with `reason`, where one is given. */
+  kill(reason: BullionError | null = null): void {
     this.#killed = true;
+    this.#reason ??= reason;
     this.#process.kill();
+  }
+
+  /** Why work failed: a death that was asked for is told by its reason, not by its signal. */
+  #causeOf(thrown: unknown): BullionError {
+    const error = asBullionError(thrown);
+    return error.code === "python_died" ? this.#reason ?? error : error;
   }
 
   #listen(id: string, listener: Listener): void {
@@ -136,7 +145,7 @@ export class WorkerClient {
         events.forEach((event) => this.#deliver(event));
       }
     } catch (error) {
-      this.#end(asBullionError(error));
+      this.#end(this.#causeOf(error));
       this.#process.kill();
     } finally {
       this.#pumping = false;

@@ -4,6 +4,7 @@
  * core/ depends on these alone; bridge/trainer.ts and bridge/engine.ts implement them over a process,
  * tests implement them in a few lines. Every failure is a BullionError; nothing here ever hangs.
  */
+import type { BullionError } from "../contract/errors.ts";
 import type {
   Cancellation,
   GenerateSpec,
@@ -51,6 +52,9 @@ export interface EngineDoor {
   tokenize(model: string, prompt: Prompt, addSpecialTokens: boolean): Promise<number[]>;
   detokenize(model: string, ids: number[]): Promise<string>;
   status(): Promise<EngineStatus>;
-  /** Ends the process and gives its memory back; the next load starts a new one. */
-  stop(): Promise<void>;
+  /**
+   * Ends the process and gives its memory back; the next load starts a new one. What was under way
+   * fails with `reason`.
+   */
+  stop(reason: BullionError): Promise<void>;
 }

@@ -112,10 +112,10 @@ export class Engine implements EngineDoor {
     return { state, restarts, engine: null };
   }
 
-  async stop(): Promise<void> {
+  async stop(reason: BullionError): Promise<void> {
     this.#loaded.clear();
     const client = this.#client ?? await this.#starting?.catch(() => null);
-    client?.kill();
+    client?.kill(reason);
     await client?.ended;
     this.#client = null;
     this.#starting = null;

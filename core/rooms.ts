@@ -111,7 +111,7 @@ export interface Jobs {
   events(id: string, query: PageQuery): Page<JobEventObject>;
   /**
    * History after `afterSequence`, then live; ends with the job, or when the signal aborts. Throws
-   * `closing` when the service ends before the job.
+   * `service_stopping` when the service ends before the job.
    */
   tail(id: string, afterSequence: number, signal: AbortSignal): AsyncIterable<JobEventObject>;
   checkpoints(id: string, query: PageQuery): Page<CheckpointObject>;
@@ -171,7 +171,10 @@ export type ServiceSettings =
       "max_upload_bytes" | "max_records" | "max_pdf_pages"
     >;
     readonly jobs: Pick<ServerConfig["jobs"], "gpu">;
-    readonly engine: Pick<ServerConfig["engine"], "max_models" | "idle_seconds">;
+    readonly engine: Pick<
+      ServerConfig["engine"],
+      "max_models" | "idle_seconds" | "max_running" | "max_waiting"
+    >;
   };
 
 export interface Doors {

@@ -26,6 +26,9 @@ export type * from "./rooms.ts";
 
 const RECIPES = fileURLToPath(new URL("../configs/recipes", import.meta.url));
 
+/** How long answers that are being written may take when the service stops: short ones end in it. */
+const DRAIN_MS = 2_000;
+
 /** Throws `data_folder_in_use` (`param`: the holder's address) and `invalid_model_aliases`. */
 // deno-lint-ignore require-await -- a refusal is a rejection
 export async function openService(
@@ -89,6 +92,7 @@ export async function openService(
     trustRemoteCode: trust_remote_code,
     mayFetch: (name) => store.models.all().some(({ base }) => base.name === name),
     metrics,
+    places: settings.engine,
     onlyModel: () => models.only(),
   });
   jobs.recover();
@@ -116,7 +120,7 @@ export async function openService(
     announce: (address) => store.announce(address),
     close() {
       return closing ??= (async () => {
-        await Promise.all([jobs.close(), doors.engine.stop()]);
+        await Promise.all([jobs.close(), residents.close(DRAIN_MS)]);
         doors.trainer.close();
         store.close();
       })();

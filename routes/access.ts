@@ -9,12 +9,22 @@ import type { Context } from "hono";
 import { BullionError } from "../contract/errors.ts";
 import type { Origin } from "../core/rooms.ts";
 
-/** Throws `invalid_api_key` unless the request carries one of `keys`. */
-export function checkKey(c: Context, keys: readonly string[]): void {
-  const given = c.req.header("authorization")?.match(/^Bearer\s+(.+)$/i)?.[1] ?? "";
+/** Whether the request carries one of `keys`. */
+export function hasKey(c: Context, keys: readonly string[]): boolean {
+  const given = givenKey(c);
   let known = false;
   for (const key of keys) known = equalInTime(key, given) || known;
-  if (known) return;
+  return known;
+}
+
+function givenKey(c: Context): string {
+  return c.req.header("authorization")?.match(/^Bearer\s+(.+)$/i)?.[1] ?? "";
+}
+
+/** Throws `invalid_api_key` unless the request carries one of `keys`. */
+export function checkKey(c: Context, keys: readonly string[]): void {
+  if (hasKey(c, keys)) return;
+  const given = givenKey(c);
   const what = given === "" ? "No API key was given" : "The API key is not known here";
   throw new BullionError("invalid_api_key", `${what}: send \`Authorization: Bearer KEY\``);
 }

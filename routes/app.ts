@@ -9,7 +9,7 @@ import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { BullionError } from "../contract/errors.ts";
 import type { Service } from "../core/service.ts";
-import { checkKey } from "./access.ts";
+import { checkKey, hasKey } from "./access.ts";
 import { addChat } from "./chat.ts";
 import { addCompletions } from "./completions.ts";
 import { addDatasets } from "./datasets.ts";
@@ -51,9 +51,10 @@ export function buildApp(service: Service, settings: AppSettings): App {
   app.onError((thrown, c) => respond(c, thrown, settings.log));
   app.notFound((c) => respond(c, missing(app, c), settings.log));
   app.use(counting(service));
-  if (settings.apiKeys.length > 0) {
-    // who can read the data folder's key needs no other
-    const keys = [...settings.apiKeys, service.folderKey];
+  // who can read the data folder's key needs no other
+  const keys = [...settings.apiKeys, service.folderKey];
+  const isLocked = settings.apiKeys.length > 0;
+  if (isLocked) {
     app.use(async (c, next) => {
       if (!OPEN.has(c.req.path)) checkKey(c, keys);
       await next();
@@ -74,7 +75,7 @@ export function buildApp(service: Service, settings: AppSettings): App {
   addModels(app, service.models);
   addChat(app, service.chat);
   addCompletions(app, service.chat);
-  addHealth(app, service);
+  addHealth(app, service, (c) => !isLocked || hasKey(c, keys));
   addMetrics(app, service);
   addDocs(app);
   return app;

@@ -54,7 +54,7 @@ const STATUS: Record<string, number> = {
   model_not_loaded: 503,
   engine_unavailable: 503,
   missing_package: 503,
-  closing: 503,
+  service_stopping: 503,
   disk_full: 507,
   out_of_memory: 507,
   does_not_fit: 507,
@@ -67,7 +67,7 @@ const RETRY_AFTER: Record<string, number> = {
   python_died: 5,
   python_timeout: 5,
   engine_unavailable: 10,
-  closing: 10,
+  service_stopping: 10,
 };
 
 export function statusOf({ code }: BullionError): ContentfulStatusCode {

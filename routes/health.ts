@@ -1,11 +1,12 @@
 /** `/healthz`: this process answers. `/readyz`: it can take work. Neither waits for Python. */
 import { createRoute, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import type { Service } from "../core/service.ts";
 import type { App } from "./router.ts";
 import { answers } from "./responses.ts";
 
-const Readiness = z.object({
-  ready: z.boolean(),
+const Ready = z.object({ ready: z.boolean() });
+const Readiness = Ready.extend({
   store: z.string(),
   engine: z.object({
     state: z.string(),
@@ -15,6 +16,8 @@ const Readiness = z.object({
   chat_suspended: z.string().nullable(),
   jobs: z.object({ running: z.string().nullable(), queued: z.int() }),
 });
+
+const Report = z.union([Readiness, Ready]);
 
 const healthz = createRoute({
   method: "get",
@@ -28,17 +31,20 @@ const readyz = createRoute({
   method: "get",
   path: "/readyz",
   tags: ["Health"],
-  summary: "Whether work can be taken, and the state of engine and jobs",
+  summary:
+    "Whether work can be taken; with a key, where keys are set, the state of engine and jobs too",
   responses: {
-    200: { description: "Ready", content: { "application/json": { schema: Readiness } } },
-    503: { description: "Not ready", content: { "application/json": { schema: Readiness } } },
+    200: { description: "Ready", content: { "application/json": { schema: Report } } },
+    503: { description: "Not ready", content: { "application/json": { schema: Report } } },
   },
 });
 
-export function addHealth(app: App, service: Service): void {
+/** `mayKnow`: who may see more than whether work can be taken; models' paths and jobs' ids are in it. */
+export function addHealth(app: App, service: Service, mayKnow: (c: Context) => boolean): void {
   app.openapi(healthz, (c) => c.json({ status: "ok" as const }, 200));
   app.openapi(readyz, async (c) => {
     const health = await service.health();
-    return health.ready ? c.json(health, 200) : c.json(health, 503);
+    const said = mayKnow(c) ? health : { ready: health.ready };
+    return c.json(said, health.ready ? 200 : 503);
   });
 }

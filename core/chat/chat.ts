@@ -33,8 +33,8 @@ import {
 } from "./answers.ts";
 import type { CallReading } from "./calls.ts";
 import { ChoiceStream } from "./chunks.ts";
-import { Generation } from "./generation.ts";
-import { chatSpec, textSpecs } from "./requests.ts";
+import { Generation, type Places } from "./generation.ts";
+import { chatSpec, checkChoices, textSpecs } from "./requests.ts";
 import type { Lease, Residents } from "./residents.ts";
 import { callReading } from "./tools.ts";
 
@@ -52,6 +52,7 @@ export interface ChatParts {
    */
   mayFetch(name: string): boolean;
   metrics: Metrics;
+  places: Places;
   /** The name of the one model there is; null where there are more or none. */
   onlyModel(): string | null;
 }
@@ -125,10 +126,12 @@ export class ChatRoom implements Chat {
   }
 
   /** A chat's generation, and how calls of functions are read from its texts. */
-  #chat(
+  // deno-lint-ignore require-await -- a refusal is a rejection
+  async #chat(
     request: ChatRequest,
     signal: AbortSignal,
   ): Promise<{ generation: Generation; reading: CallReading | null }> {
+    checkChoices(request, this.#parts.places);
     return this.#withModel(request.model, signal, async (lease) => {
       const reading = callReading(request, infoOf(lease)?.tool_format ?? null);
       const spec = chatSpec(request, lease.name);
@@ -136,7 +139,9 @@ export class ChatRoom implements Chat {
     });
   }
 
-  #texts(request: CompletionRequest, signal: AbortSignal): Promise<Generation> {
+  // deno-lint-ignore require-await -- a refusal is a rejection
+  async #texts(request: CompletionRequest, signal: AbortSignal): Promise<Generation> {
+    checkChoices(request, this.#parts.places);
     return this.#withModel(
       request.model,
       signal,
@@ -145,8 +150,8 @@ export class ChatRoom implements Chat {
   }
 
   #begin(lease: Lease, specs: GenerateSpec[], signal: AbortSignal): Promise<Generation> {
-    const { engine, metrics } = this.#parts;
-    return Generation.begin({ engine, lease, meter: metrics.generation() }, specs, signal);
+    const { engine, places, metrics } = this.#parts;
+    return Generation.begin({ engine, places, lease, meter: metrics.generation() }, specs, signal);
   }
 
   /** Does `use` with the model, which ends the lease unless it fails. */

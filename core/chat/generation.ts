@@ -14,9 +14,16 @@ const NO_USAGE: Usage = { prompt_tokens: 0, completion_tokens: 0, cached_tokens:
 /** Prompts of one request that the engine works on at the same time. */
 const BESIDE = 16;
 
+/** Choices that the engine computes at the same time, and those that may wait behind them. */
+export interface Places {
+  max_running: number;
+  max_waiting: number;
+}
+
 /** What a generation works with; it ends the lease and the meter. */
 export interface GenerationParts {
   engine: EngineDoor;
+  places: Places;
   lease: Disposable;
   meter: GenerationMeter;
 }
@@ -35,7 +42,7 @@ export class Generation implements AsyncIterable<Delta>, Disposable {
     either.addEventListener("abort", () => parts.lease[Symbol.dispose](), { once: true });
     const events = specs.length === 1
       ? parts.engine.generate(specs[0]!, either)
-      : beside(parts.engine, specs, either);
+      : beside(parts, specs, either);
     this.#events = this.#deltas(events, either);
   }
 
@@ -105,31 +112,44 @@ export class Generation implements AsyncIterable<Delta>, Disposable {
   }
 }
 
-/** All prompts' events, choices numbered through; the first failure ends the others. */
+/**
+ * All prompts' events, choices numbered through; the first failure ends the others. A prompt comes when
+ * its choices can be computed beside those of the ones before, so that a request never fills the queue
+ * against itself.
+ */
 async function* beside(
-  engine: EngineDoor,
+  { engine, places }: GenerationParts,
   specs: GenerateSpec[],
   signal: AbortSignal,
 ): AsyncGenerator<Generated, void> {
   const waiting = specs.map((spec, number) => ({ spec, first: number * spec.n }));
   const running = new Map<number, Promise<[number, IteratorResult<Generated>]>>();
   const streams = new Map<number, AsyncIterator<Generated>>();
+  const left = new Map<number, number>(); // choices of each running prompt that have not ended
+  const fits = ({ n }: GenerateSpec) => {
+    const choices = left.values().reduce((sum, one) => sum + one, n);
+    return running.size === 0 || running.size < BESIDE && choices <= places.max_running;
+  };
   const pull = (first: number) =>
     running.set(first, streams.get(first)!.next().then((result) => [first, result]));
   try {
     for (;;) {
-      while (waiting.length > 0 && running.size < BESIDE) {
+      while (waiting.length > 0 && fits(waiting[0]!.spec)) {
         const { spec, first } = waiting.shift()!;
         streams.set(first, engine.generate(spec, signal)[Symbol.asyncIterator]());
+        left.set(first, spec.n);
         pull(first);
       }
       if (running.size === 0) return;
       const [first, result] = await Promise.race(running.values());
       if (result.done) {
         running.delete(first);
+        left.delete(first);
         continue;
       }
       const event = result.value;
+      const isEnd = event.type === "delta" && event.finish_reason !== null;
+      if (isEnd) left.set(first, left.get(first)! - 1);
       yield event.type === "delta" ? { ...event, index: first + event.index } : event;
       pull(first);
     }

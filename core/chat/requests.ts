@@ -5,6 +5,7 @@ import type { ChatMessage, ChatRequest, CompletionRequest } from "../../contract
 import { BullionError } from "../../contract/errors.ts";
 import type { ToolCall } from "../../contract/tools.ts";
 import type { GenerateSpec, Message, Prompt, Sampling } from "../../contract/worker.ts";
+import type { Places } from "./generation.ts";
 import { declaredTools, forcedCalls } from "./tools.ts";
 
 type Shared = Pick<
@@ -62,6 +63,18 @@ export function textSpecs(request: CompletionRequest, model: string): GenerateSp
     echo: request.echo ?? false,
     format: { type: "text" },
   }));
+}
+
+/** Throws where one prompt's choices are more than the engine takes even when it has nothing to do. */
+export function checkChoices({ n }: { n?: number | null }, places: Places): void {
+  const most = places.max_running + places.max_waiting;
+  if ((n ?? 1) <= most) return;
+  throw new BullionError(
+    "too_many_choices",
+    `Cannot generate n = ${n} choices as ${places.max_running} may run here and ` +
+      `${places.max_waiting} wait: ask for at most ${most}`,
+    { param: "n" },
+  );
 }
 
 function checkStream({ stream, stream_options }: ChatRequest | CompletionRequest): void {

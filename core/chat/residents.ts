@@ -33,9 +33,12 @@ export class Residents {
   readonly #mostBases: number;
   readonly #idleMs: number | null;
   readonly #residents = new Map<string, Resident>();
+  /** Folders that go or have gone: nothing of theirs is served again. */
+  readonly #released = new Set<string>();
   readonly #freed = new Set<() => void>();
   #clock = 0;
   #suspended: string | null = null;
+  #closed = false;
 
   /** `idleSeconds`: a model that nobody used for so long is unloaded; null: never. */
   constructor(engine: EngineDoor, mostBases: number, idleSeconds: number | null = null) {
@@ -48,18 +51,23 @@ export class Residents {
     return this.#suspended;
   }
 
-  /** Loads the model if need be. Throws what loading throws, and `engine_unavailable`. */
+  /**
+   * Loads the model if need be. Throws what loading throws, `model_not_found` once its folder is
+   * released, and `engine_unavailable`.
+   */
   async acquire(model: ResolvedModel, signal: AbortSignal): Promise<Lease> {
     const name = nameOf(model);
     const base = baseOf(model);
     for (;;) {
       this.#assertServing();
+      this.#assertKept(model);
       signal.throwIfAborted();
       const known = this.#residents.get(name);
       if (known) return await this.#lease(known);
       const groups = this.#inTheWay(base);
       if (groups === null) break;
-      if (!await this.#unloadOldest(groups)) await this.#someoneFree(signal);
+      const oldest = oldestFree(groups);
+      await (oldest ? this.#unload(oldest) : this.#someoneFree(signal));
     }
     const loading = this.#engine.load({ name, base: model.base, adapter: model.adapter });
     const resident: Resident = { name, base, loading, users: 0, lastUse: 0 };
@@ -74,24 +82,44 @@ export class Residents {
     if (resident) this.#drop(resident);
   }
 
-  /** Unloads every model whose files lie in `folder`, waiting for those who use it. */
+  /**
+   * Unloads every model whose files lie in `folder`, waiting for those who use it. Who comes from now
+   * on is refused, unless it fails.
+   */
   async release(folder: string): Promise<void> {
-    for (const resident of [...this.#residents.values()]) {
-      if (!resident.name.startsWith(folder)) continue;
-      while (resident.users > 0) await this.#someoneFree(new AbortController().signal);
-      await this.#unload([resident]);
+    this.#released.add(folder);
+    try {
+      for (const resident of [...this.#residents.values()]) {
+        if (!resident.name.startsWith(folder)) continue;
+        while (resident.users > 0) await this.#someoneFree(new AbortController().signal);
+        await this.#unload([resident]);
+      }
+    } catch (error) {
+      this.#released.delete(folder);
+      throw error;
     }
   }
 
   /** Refuses requests from now on, lets the running ones end (at most `drainMs`), stops the engine. */
   async suspend(reason: string, drainMs: number): Promise<void> {
     this.#suspended = reason;
+    await this.#empty(unavailable(reason), drainMs);
+  }
+
+  /** As `suspend`, and for good. */
+  async close(drainMs: number): Promise<void> {
+    this.#closed = true;
+    await this.#empty(stopping(), drainMs);
+  }
+
+  async #empty(reason: BullionError, drainMs: number): Promise<void> {
+    this.#wakeAll(); // who waits for a place is refused
     const patience = AbortSignal.timeout(drainMs);
     while (this.#inUse() && !patience.aborted) {
       await this.#someoneFree(patience).catch(() => {});
     }
     this.#residents.clear();
-    await this.#engine.stop();
+    await this.#engine.stop(reason);
   }
 
   resume(): void {
@@ -99,10 +127,19 @@ export class Residents {
   }
 
   #assertServing(): void {
-    if (this.#suspended === null) return;
+    if (this.#closed) throw stopping();
+    if (this.#suspended !== null) throw unavailable(this.#suspended);
+  }
+
+  #assertKept(model: ResolvedModel): void {
+    const paths = [baseOf(model), nameOf(model)];
+    if (![...this.#released].some((folder) => paths.some((path) => path.startsWith(folder)))) {
+      return;
+    }
     throw new BullionError(
-      "engine_unavailable",
-      `Cannot answer now as ${this.#suspended}: try again later`,
+      "model_not_found",
+      `Cannot use "${model.name}" as it is being deleted: GET /v1/models lists those that stay`,
+      { param: "model" },
     );
   }
 
@@ -115,7 +152,7 @@ export class Residents {
       resident.users -= 1;
       resident.lastUse = ++this.#clock;
       this.#unloadWhenIdle(resident);
-      for (const wake of [...this.#freed]) wake();
+      this.#wakeAll();
     };
     try {
       const facts = await resident.loading;
@@ -132,17 +169,6 @@ export class Residents {
     if (!bases.has(base) && bases.size >= this.#mostBases) return [...bases.values()];
     const all = [...this.#residents.values()];
     return all.length < this.#mostBases + MOST_ADAPTERS ? null : all.map((resident) => [resident]);
-  }
-
-  /** Unloads the group that nobody uses and that was used longest ago. False: all are in use. */
-  async #unloadOldest(groups: Resident[][]): Promise<boolean> {
-    const lastUse = (group: Resident[]) => Math.max(...group.map((resident) => resident.lastUse));
-    const [oldest] = groups
-      .filter((group) => group.every(({ users }) => users === 0))
-      .sort((a, b) => lastUse(a) - lastUse(b));
-    if (!oldest) return false;
-    await this.#unload(oldest);
-    return true;
   }
 
   #unloadWhenIdle(resident: Resident): void {
@@ -171,14 +197,18 @@ export class Residents {
 
   #drop(resident: Resident): void {
     if (this.#residents.get(resident.name) === resident) this.#residents.delete(resident.name);
-    for (const wake of [...this.#freed]) wake();
+    this.#wakeAll();
   }
 
   #inUse(): boolean {
     return [...this.#residents.values()].some(({ users }) => users > 0);
   }
 
-  /** Resolves when a lease ends; rejects when the signal aborts. */
+  #wakeAll(): void {
+    for (const wake of [...this.#freed]) wake();
+  }
+
+  /** Resolves when there is reason to look again, as a lease ended; rejects when the signal aborts. */
   #someoneFree(signal: AbortSignal): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const leave = () => {
@@ -192,6 +222,24 @@ export class Residents {
     if (signal.aborted) abort();
     return promise;
   }
+}
+
+/** The group that nobody uses and that was used longest ago; undefined: all are in use. */
+function oldestFree(groups: Resident[][]): Resident[] | undefined {
+  const lastUse = (group: Resident[]) => Math.max(...group.map((resident) => resident.lastUse));
+  return groups
+    .filter((group) => group.every(({ users }) => users === 0))
+    .sort((a, b) => lastUse(a) - lastUse(b))[0];
+}
+
+function unavailable(reason: string): BullionError {
+  const message = `Cannot answer now as ${reason}: try again later`;
+  return new BullionError("engine_unavailable", message);
+}
+
+function stopping(): BullionError {
+  const message = "Cannot answer as the service is stopping: ask again when it has started anew";
+  return new BullionError("service_stopping", message);
 }
 
 /** One name for one set of weights, whatever names users call it by. */

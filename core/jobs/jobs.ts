@@ -155,7 +155,7 @@ export class JobRoom implements Jobs {
     for await (const event of this.#ledger.tail(id, afterSequence, either)) yield jobEvent(event);
     if (signal.aborted || hasEnded(this.#state(id).status)) return;
     const message = `The service is ending and job ${id} has not: follow it again after the start`;
-    throw new BullionError("closing", message);
+    throw new BullionError("service_stopping", message);
   }
 
   checkpoints(id: string, query: PageQuery): Page<CheckpointObject> {

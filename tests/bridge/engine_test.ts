@@ -2,8 +2,11 @@
 import { deepStrictEqual, equal, rejects } from "node:assert/strict";
 import type { Generated } from "../../bridge/doors.ts";
 import { Engine } from "../../bridge/engine.ts";
+import { BullionError } from "../../contract/errors.ts";
 import type { GenerateSpec } from "../../contract/worker.ts";
 import { packages, settings } from "./python.ts";
+
+const ENDED = new BullionError("ended", "The test has ended");
 
 const OPENING = {
   role: "engine" as const,
@@ -46,7 +49,11 @@ class Running implements AsyncDisposable {
   }
 
   generate(model: string): Promise<Generated[]> {
-    return Array.fromAsync(this.engine.generate(spec(model), new AbortController().signal));
+    return Array.fromAsync(this.stream(model));
+  }
+
+  stream(model: string): AsyncGenerator<Generated> {
+    return this.engine.generate(spec(model), new AbortController().signal);
   }
 
   async pid(): Promise<number> {
@@ -58,7 +65,7 @@ class Running implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.engine.stop();
+    await this.engine.stop(ENDED);
   }
 }
 
@@ -81,10 +88,19 @@ Deno.test("a request whose submission kills every process is submitted twice, no
 
 Deno.test("a request that meets the stop of the engine starts no other process", async () => {
   await using running = await Running.start();
-  const refused = rejects(running.generate("m"), { code: "python_died" });
-  await running.engine.stop();
+  const refused = rejects(running.generate("m"), { code: ENDED.code });
+  await running.engine.stop(ENDED);
   await refused;
   equal(running.starts, 1);
+});
+
+Deno.test("a stream under way when the engine is stopped ends with the reason of the stop", async () => {
+  await using running = await Running.start();
+  const stream = running.stream("endless");
+  equal((await stream.next()).value!.type, "delta");
+  const cut = rejects(stream.next(), { code: ENDED.code, message: ENDED.message });
+  await running.engine.stop(ENDED);
+  await cut;
 });
 
 for (

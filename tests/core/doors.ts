@@ -7,6 +7,7 @@ import type {
   TrainerDoor,
   TrainerWork,
 } from "../../bridge/doors.ts";
+import type { BullionError } from "../../contract/errors.ts";
 import type { GenerateSpec, ServedModel, WorkerEvent } from "../../contract/worker.ts";
 
 type Unnamed = WorkerEvent extends infer E ? E extends { id: string } ? Omit<E, "id"> : never
@@ -132,6 +133,9 @@ export class FakeEngine implements EngineDoor {
   readonly calls: string[] = [];
   readonly specs: GenerateSpec[] = [];
   readonly cancelled: string[] = [];
+  #choices = 0;
+  /** The most choices that were under way at the same time. */
+  mostChoices = 0;
   /** What the engine says it is on; null: it does not run. */
   device: string | null = "cpu";
   state: EngineStatus["state"] = "ready";
@@ -141,6 +145,8 @@ export class FakeEngine implements EngineDoor {
   words = ["净", "利润"];
   /** Why every answer ends. */
   finish: "stop" | "length" = "stop";
+  /** The code of the error that ended what was under way. */
+  stopReason: string | null = null;
   /** Called before each delta: a place for a test to wait or to throw. */
   before: () => void | Promise<void> = () => {};
 
@@ -157,6 +163,8 @@ export class FakeEngine implements EngineDoor {
 
   async *generate(spec: GenerateSpec, signal: AbortSignal): AsyncGenerator<Generated> {
     this.specs.push(spec);
+    this.#choices += spec.n;
+    this.mostChoices = Math.max(this.mostChoices, this.#choices);
     try {
       for (let index = 0; index < spec.n; index++) {
         for (const [at, text] of this.words.entries()) {
@@ -170,6 +178,7 @@ export class FakeEngine implements EngineDoor {
             logprob: spec.echo && at === 0 ? null : -0.5,
             top: [{ id: at, text, bytes: [], logprob: -0.5 }],
           }];
+          if (finish_reason !== null) this.#choices--;
           yield { type: "delta", id: "r", index, text, tokens, count: 1, finish_reason };
         }
       }
@@ -197,7 +206,8 @@ export class FakeEngine implements EngineDoor {
   }
 
   // deno-lint-ignore require-await -- the door's shape
-  async stop(): Promise<void> {
+  async stop(reason: BullionError): Promise<void> {
     this.calls.push("stop");
+    this.stopReason = reason.code;
   }
 }

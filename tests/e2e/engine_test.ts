@@ -1,6 +1,6 @@
 /** The engine's process dies: streams end with a word, the service stays, the next request is served. */
 import assert from "node:assert/strict";
-import { RunningService } from "./service.ts";
+import { RunningService, until } from "./service.ts";
 
 const STREAMS = 8;
 const PATIENCE_MS = 60_000; // a stream that takes longer hangs
@@ -109,4 +109,29 @@ Deno.test("answers of two clients at once are each whole", async () => {
   const alone = [(await ask("什么是净利润？")).choices, (await ask("公司住所在哪里？")).choices];
   const beside = await Promise.all([ask("什么是净利润？"), ask("公司住所在哪里？")]);
   assert.deepEqual(beside.map(({ choices }) => choices), alone);
+});
+
+Deno.test("a service that is ended says so to its streams and plain requests", async () => {
+  const long = { ...endless, n: 128 }; // takes longer than a service waits for answers
+  const streamed = await service.send("/v1/chat/completions", { ...long, stream: true });
+  const plain = service.send("/v1/chat/completions", long);
+  type Ready = { engine: { engine: { running: number; waiting: number } } };
+  const isThere = async () => {
+    const { running, waiting } = (await service.get<Ready>("/readyz")).engine.engine;
+    return running + waiting === 2 * long.n;
+  };
+  await until(isThere, 20, "the requests do not arrive");
+  const reader = streamed.body!.pipeThrough(new TextDecoderStream());
+  let text = "";
+  let ended: Promise<Deno.CommandStatus> | null = null;
+  for await (const part of reader) {
+    text += part;
+    ended ??= service.end("SIGTERM");
+  }
+  const { error } = JSON.parse(text.trimEnd().split("\n\n").at(-1)!.replace(/^data: /, ""));
+  assert.deepEqual([error.code, error.type], ["service_stopping", "server_error"]);
+  const response = await plain;
+  assert.deepEqual([response.status, (await response.json()).error], [503, error]);
+  assert.ok(response.headers.has("retry-after"));
+  assert.equal((await ended!).code, 0);
 });

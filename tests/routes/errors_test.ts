@@ -128,7 +128,7 @@ Deno.test("a full queue gets 429, an engine that gave way 503, both say when to 
 });
 
 Deno.test("whatever is unavailable for now says when to ask again", async () => {
-  for (const code of ["python_died", "python_timeout", "model_not_loaded", "closing"]) {
+  for (const code of ["python_died", "python_timeout", "model_not_loaded", "service_stopping"]) {
     const response = await refusing(code).request("/v1/chat/completions", post(chat));
     assert.equal(response.status, 503, code);
     assert.ok(response.headers.has("retry-after"), code);

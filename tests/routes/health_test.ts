@@ -24,3 +24,15 @@ Deno.test("/readyz is 200 when work can be taken and 503 when not, with the reas
   const failed = await appOver({ health: () => Promise.resolve(bad) }).request("/readyz");
   assert.deepEqual([failed.status, await failed.json()], [503, bad]);
 });
+
+Deno.test("/readyz tells who has no key whether it is ready, and nothing of models and jobs", async () => {
+  const health = { ...good, jobs: { running: "ftjob-1", queued: 0 } };
+  const locked = appOver({ health: () => Promise.resolve(health) }, { apiKeys: ["key"] });
+  const strangers: Record<string, string>[] = [{}, { Authorization: "Bearer other" }];
+  for (const headers of strangers) {
+    const stranger = await locked.request("/readyz", { headers });
+    assert.deepEqual([stranger.status, await stranger.json()], [200, { ready: true }]);
+  }
+  const known = await locked.request("/readyz", { headers: { Authorization: "Bearer key" } });
+  assert.deepEqual(await known.json(), health);
+});

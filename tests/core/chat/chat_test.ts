@@ -250,3 +250,25 @@ Deno.test("text offsets point into the text, which leaves out control tokens", (
   const { choices } = completion({ id: "cmpl-1", created: 0, model: "m" }, [choice], usage);
   deepStrictEqual(choices[0]!.logprobs!.text_offset, [0, 0, 0, 1, 3]);
 });
+
+Deno.test("prompts of one request are handed over as their choices can run, never into the queue", async () => {
+  await using bench = await Bench.open(); // 8 choices may run, 4 more wait
+  for (const [n, most] of [[1, 8], [3, 8], [10, 10]] as const) {
+    bench.engine.mostChoices = 0;
+    const request = text({ prompt: Array(20).fill("a"), n });
+    const { choices } = await bench.service.chat.completeText(request, never);
+    deepStrictEqual(choices.map(({ index }) => index), [...Array(20 * n).keys()]);
+    ok(bench.engine.mostChoices <= most, `${bench.engine.mostChoices} choices of n = ${n}`);
+    ok(bench.engine.mostChoices >= Math.min(6, most), "prompts run beside each other");
+  }
+});
+
+Deno.test("an n that could never run and wait is refused with the limit, before a model loads", async () => {
+  await using bench = await Bench.open();
+  const { chat: room } = bench.service;
+  const refusal = { code: "too_many_choices", param: "n", message: /n = 13 .*at most 12/ };
+  await rejects(room.completeText(text({ n: 13 }), never), refusal);
+  await rejects(room.complete(chat({ n: 13 }), never), refusal);
+  deepStrictEqual(bench.engine.calls, []);
+  equal((await room.complete(chat({ n: 12 }), never)).choices.length, 12);
+});

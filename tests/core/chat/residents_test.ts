@@ -140,3 +140,56 @@ Deno.test("a model that nobody used for the time given is unloaded, one in use i
   await new Promise((resolve) => setTimeout(resolve, 60));
   deepStrictEqual(engine.calls, ["load /m/a", "load /m/b", "unload /m/a"]);
 });
+
+Deno.test("a service that closes lets an answer end, and refuses who comes and who waits", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 1);
+  const inUse = await residents.acquire(model("a"), never);
+  const refusal = { code: "service_stopping", message: /is stopping/ };
+  const waiting = rejects(residents.acquire(model("b"), never), refusal);
+  const closed = residents.close(60_000);
+  await waiting;
+  await rejects(residents.acquire(model("a"), never), refusal);
+  deepStrictEqual(engine.calls, ["load /m/a"]);
+  inUse[Symbol.dispose]();
+  await closed;
+  residents.resume(); // a job that ends later opens nothing again
+  await rejects(residents.acquire(model("a"), never), refusal);
+  deepStrictEqual(engine.calls, ["load /m/a", "stop"]);
+});
+
+Deno.test("answers that a stop cuts hear whether a job or the service's end is the cause", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 1);
+  await residents.acquire(model("a"), never);
+  await residents.suspend("job x", 5);
+  equal(engine.stopReason, "engine_unavailable");
+  residents.resume();
+  await residents.acquire(model("a"), never);
+  await residents.close(5);
+  equal(engine.stopReason, "service_stopping");
+});
+
+Deno.test("a model that is deleted serves who came before and refuses who comes after", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 2);
+  const before = await residents.acquire(model("a", "/jobs/1/adapter"), never);
+  const released = residents.release("/jobs/1");
+  const refusal = { code: "model_not_found", param: "model", message: /"a" .*being deleted/ };
+  await rejects(residents.acquire(model("a", "/jobs/1/adapter"), never), refusal);
+  await residents.acquire(model("a"), never); // its base stays
+  equal(engine.calls.includes("unload /jobs/1/adapter"), false);
+  before[Symbol.dispose]();
+  await released;
+  equal(engine.calls.at(-1), "unload /jobs/1/adapter");
+  await rejects(residents.acquire(model("a", "/jobs/1/adapter"), never), refusal);
+});
+
+Deno.test("a model that could not be unloaded is not deleted, and serves on", async () => {
+  const engine = new FakeEngine();
+  const residents = new Residents(engine, 1);
+  (await residents.acquire(model("a"), never))[Symbol.dispose]();
+  engine.unload = () => Promise.reject(new BullionError("python_timeout", "late"));
+  await rejects(residents.release("/m/a"), { code: "python_timeout" });
+  await residents.acquire(model("a"), never);
+});

@@ -193,7 +193,7 @@ Deno.test("who follows a job when the service ends is told that the job has not 
   const { id } = await bench.train();
   await bench.trainer.next();
   const following = Array.fromAsync(bench.service.jobs.tail(id, 0, never));
-  const refused = rejects(following, { code: "closing" });
+  const refused = rejects(following, { code: "service_stopping" });
   await bench.service.close();
   await refused;
 });

@@ -35,7 +35,7 @@ export function settingsIn(
     trust_remote_code: false,
     limits: { max_upload_bytes: 1_000_000, max_records: 1_000, max_pdf_pages: 500 },
     jobs: { gpu },
-    engine: { max_models: 2, idle_seconds: null },
+    engine: { max_models: 2, idle_seconds: null, max_running: 8, max_waiting: 4 },
   };
 }
 
