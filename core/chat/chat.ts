@@ -23,6 +23,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { Origin, Resolver } from "../models/resolve.ts";
 import type { Chat, Stream } from "../rooms.ts";
 import {
+  characters,
   chatCompletion,
   type Choice,
   collect,
@@ -229,7 +230,7 @@ async function* textChunks(
   const offsets = new Map<number, number>();
   for await (const delta of generation) {
     const offset = offsets.get(delta.index) ?? 0;
-    offsets.set(delta.index, offset + delta.text.length);
+    offsets.set(delta.index, offset + characters(delta.text));
     yield { ...textChunk(shared, delta, offset), ...usage };
   }
   if (!countsUsage) return;

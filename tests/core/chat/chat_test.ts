@@ -134,6 +134,16 @@ Deno.test("text offsets go on from chunk to chunk", async () => {
   deepStrictEqual(chunks.map(({ choices }) => choices[0]!.logprobs!.text_offset), [[0], [1]]);
 });
 
+Deno.test("text offsets count characters, not the units in which JavaScript holds them", async () => {
+  await using bench = await Bench.open();
+  bench.engine.words = ["😀", "a", "b"];
+  const request = text({ logprobs: 0 });
+  const { choices } = await bench.service.chat.completeText(request, never);
+  deepStrictEqual(choices[0]!.logprobs!.text_offset, [0, 1, 2]);
+  const chunks = await Array.fromAsync(await bench.service.chat.streamText(request, never));
+  deepStrictEqual(chunks.map(({ choices }) => choices[0]!.logprobs!.text_offset), [[0], [1], [2]]);
+});
+
 Deno.test("what a request leaves out is OpenAI's default", async () => {
   await using bench = await Bench.open();
   await bench.service.chat.complete(chat(), never);
