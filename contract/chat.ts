@@ -64,7 +64,7 @@ const sampling = {
   user: z.string().nullish(), // accepted, changes nothing
   top_k: z.int().min(-1).nullish(),
   min_p: z.number().min(0).max(1).nullish(),
-  repetition_penalty: z.number().gt(0).nullish(),
+  repetition_penalty: z.number().min(0.01).max(100).nullish(),
   ignore_eos: z.boolean().nullish(),
 };
 

@@ -108,6 +108,12 @@ says(
     "got 9; top_p: a number above 0, 1 at most is needed, got 0",
 );
 says(
+  "a penalty that would leave nothing of the logits hears the range",
+  CHAT,
+  { ...chat, repetition_penalty: 1e-30 },
+  "repetition_penalty: a number from 0.01 to 100 is needed, got 1e-30",
+);
+says(
   "a word that is none of the known ones hears them and the nearest",
   CHAT,
   { ...chat, messages: [{ role: "usr", content: "a" }] },

@@ -33,3 +33,9 @@ Deno.test("together with what they need they are taken", () => {
   assert.equal(chat({ top_logprobs: 0 }).logprobs, null);
   assert.equal(text({ stream: true, stream_options: { include_usage: true } }).length, 1);
 });
+
+Deno.test("a temperature too small to divide by is greedy", () => {
+  assert.equal(chat({ temperature: 1e-39 }).sampling.temperature, 0);
+  assert.equal(text({ temperature: 9e-6 })[0]!.sampling.temperature, 0);
+  assert.equal(chat({ temperature: 1e-5 }).sampling.temperature, 1e-5);
+});
