@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { ChatRequest, CompletionRequest } from "../../../contract/chat.ts";
 import { BullionError } from "../../../contract/errors.ts";
+import { GenerateSpec } from "../../../contract/worker.ts";
 import { chatSpec, textSpecs } from "../../../core/chat/requests.ts";
 
 const messages = [{ role: "user", content: "hi" }];
@@ -38,4 +39,11 @@ Deno.test("a temperature too small to divide by is greedy", () => {
   assert.equal(chat({ temperature: 1e-39 }).sampling.temperature, 0);
   assert.equal(text({ temperature: 9e-6 })[0]!.sampling.temperature, 0);
   assert.equal(chat({ temperature: 1e-5 }).sampling.temperature, 1e-5);
+});
+
+Deno.test("a seed may have 64 bits, with a sign or without", () => {
+  for (const seed of ["9223372036854775807", "-9223372036854775808", "18446744073709551615"]) {
+    const spec = chat({ seed: JSON.parse(seed) });
+    assert.equal(GenerateSpec.parse(spec).sampling.seed, Number(seed));
+  }
 });
