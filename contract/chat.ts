@@ -12,6 +12,16 @@ const Text = z.string().refine(
   (text) => text.isWellFormed(),
   "holds half a character (a lone surrogate): send whole characters",
 );
+
+/**
+ * A seed of up to 64 bits, signed or not. JavaScript rounds one beyond 2^53 to the nearest double: it
+ * still gives the same text each time.
+ */
+const Seed = z.number().refine(
+  (value) => Number.isInteger(value) && value >= -(2 ** 63) && value <= 2 ** 64,
+  { error: ({ input }) => `an integer from -2^63 to 2^64 - 1 is needed, got ${input}` },
+).nullish().meta({ type: ["integer", "null"] });
+
 const TextPart = z.strictObject({ type: z.literal("text"), text: Text });
 const Content = z.union([Text, z.array(TextPart)]);
 
@@ -52,7 +62,7 @@ const sampling = {
   logit_bias: z.record(z.string().regex(/^\d+$/), z.number().min(-100).max(100)).nullish(),
   max_tokens: z.int().min(0).nullish(),
   n: z.int().min(1).max(128).nullish(),
-  seed: z.int().nullish(),
+  seed: Seed,
   stop: z.union([Text, z.array(Text).max(4)]).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.strictObject({
@@ -64,7 +74,7 @@ const sampling = {
   user: z.string().nullish(), // accepted, changes nothing
   top_k: z.int().min(-1).nullish(),
   min_p: z.number().min(0).max(1).nullish(),
-  repetition_penalty: z.number().gt(0).nullish(),
+  repetition_penalty: z.number().min(0.01).max(100).nullish(),
   ignore_eos: z.boolean().nullish(),
 };
 

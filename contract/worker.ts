@@ -64,7 +64,7 @@ export const Sampling = z.strictObject({
   presence_penalty: z.number(),
   frequency_penalty: z.number(),
   logit_bias: z.record(z.string(), z.number()), // token id → added logit
-  seed: z.int().nullable(),
+  seed: z.number().refine(Number.isInteger).nullable(), // up to 64 bits
   stop: z.array(z.string()),
   ignore_eos: z.boolean(),
 });

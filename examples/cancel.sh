@@ -3,5 +3,5 @@
 #   sh examples/cancel.sh [JOB]       without JOB: a job is started first
 . "$(dirname "$0")/common.sh"
 job=${1:-$(sh "$here/train_openai.sh" | first id)}
-ask POST "/v1/fine_tuning/jobs/$job/cancel"
+ask POST "/v1/fine_tuning/jobs/$(encoded "$job")/cancel"
 echo

@@ -34,6 +34,11 @@ json() {
     { gsub(/\\/, "\\\\\\\\"); gsub(/"/, "\\\""); gsub(/\t/, "\\t"); printf "%s", $0 }')"
 }
 
+# encoded TEXT: the text as a part of a path or a query, each byte as %XX.
+encoded() {
+  printf '%s' "$1" | od -An -v -tx1 | tr -d ' \n' | sed 's/../%&/g'
+}
+
 # needs FILE: ends the script without it, where curl would send nothing and go on.
 needs() {
   [ -r "$1" ] || {

@@ -4,6 +4,7 @@
 . "$(dirname "$0")/common.sh"
 report=${1:-$here/data/sample_report.pdf}
 needs "$report"
-document=$(ask POST "/v1/documents?name=$(basename "$report")" --data-binary "@$report" | first id)
-ask POST "/v1/documents/$document/pairs?dataset=${2:-report_pairs}"
+name=$(encoded "$(basename "$report")")
+document=$(ask POST "/v1/documents?name=$name" --data-binary "@$report" | first id)
+ask POST "/v1/documents/$document/pairs?dataset=$(encoded "${2:-report_pairs}")"
 echo

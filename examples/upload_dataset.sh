@@ -4,5 +4,5 @@
 . "$(dirname "$0")/common.sh"
 data=${1:-$here/data/finance_sample.json}
 needs "$data"
-ask POST "/v1/datasets?name=${2:-finance_sample}" --data-binary "@$data"
+ask POST "/v1/datasets?name=$(encoded "${2:-finance_sample}")" --data-binary "@$data"
 echo

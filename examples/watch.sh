@@ -7,4 +7,4 @@ newest() {
   printf '%s' "$jobs" | first id || sh "$here/train_openai.sh" | first id
 }
 job=${1:-$(newest)}
-follow GET "/v1/fine_tuning/jobs/$job/events?stream=true"
+follow GET "/v1/fine_tuning/jobs/$(encoded "$job")/events?stream=true"

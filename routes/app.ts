@@ -15,7 +15,7 @@ import { addCompletions } from "./completions.ts";
 import { addDatasets } from "./datasets.ts";
 import { addDocs } from "./docs.ts";
 import { addDocuments } from "./documents.ts";
-import { fromZod, respond } from "./errors.ts";
+import { fromZod, respond, unreadable } from "./errors.ts";
 import { sentenceOf } from "./faults.ts";
 import { addExports } from "./exports.ts";
 import { addFiles } from "./files.ts";
@@ -67,6 +67,10 @@ export function buildApp(service: Service, settings: AppSettings): App {
     const isUpload = STREAMED.has(c.req.path) || c.req.path === "/v1/files";
     return await (isUpload ? upload : body)(c, next);
   });
+  app.use(async (c, next) => {
+    if (!STREAMED.has(c.req.path)) await assertUtf8(c);
+    await next();
+  });
   addFiles(app, service.files);
   addDatasets(app, service.datasets);
   addDocuments(app, service.documents);
@@ -91,6 +95,18 @@ function limited(maxSize: number, setting: string) {
       );
     },
   });
+}
+
+/** Hono's own reading puts a replacement character where bytes are no UTF-8, and says nothing. */
+async function assertUtf8(c: Context): Promise<void> {
+  const [, format] = /\b(json|yaml)\b/i.exec(c.req.header("content-type") ?? "") ?? [];
+  if (format === undefined) return;
+  const bytes = await c.req.arrayBuffer();
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw unreadable(format.toUpperCase() as "JSON" | "YAML", cause);
+  }
 }
 
 /** 405 with `Allow` where the path exists under other methods, otherwise 404. */

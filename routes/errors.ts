@@ -133,10 +133,18 @@ function fromHono(c: Context, cause: HTTPException): BullionError {
     return new BullionError("unsupported_media_type", message, { cause });
   }
   const malformed = /JSON/i.test(cause.message);
-  const message = malformed
-    ? "Cannot read the request body as JSON: check its syntax and encoding (UTF-8)"
-    : cause.message;
-  return new BullionError(malformed ? "invalid_json" : "invalid_request", message, { cause });
+  return malformed
+    ? unreadable("JSON", cause)
+    : new BullionError("invalid_request", cause.message, { cause });
+}
+
+/** A body that is no text of its format. */
+export function unreadable(format: "JSON" | "YAML", cause: unknown): BullionError {
+  return new BullionError(
+    format === "JSON" ? "invalid_json" : "invalid_request",
+    `Cannot read the request body as ${format}: check its syntax and encoding (UTF-8)`,
+    { cause },
+  );
 }
 
 function traceOf(thrown: unknown): string {

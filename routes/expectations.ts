@@ -26,13 +26,14 @@ interface Check {
 
 const LONGEST = 60; // characters of a value that are shown
 
-export function expectationOf(schema: Schema): string {
+/** `most`: the largest number where the schema names none; null: it is not said. */
+export function expectationOf(schema: Schema, most: number | null = null): string {
   const { def } = schema._zod;
   switch (def.type) {
     case "string":
       return `a ${filled(schema)}text${lengths(schema, "characters")}`;
     case "number":
-      return `${isInteger(schema) ? "an integer" : "a number"}${range(schema)}`;
+      return `${isInteger(schema) ? "an integer" : "a number"}${range(schema, most)}`;
     case "boolean":
       return "true or false";
     case "null":
@@ -47,7 +48,7 @@ export function expectationOf(schema: Schema): string {
     case "record":
       return "an object";
     case "union":
-      return listed(def.options!.map(expectationOf));
+      return listed(def.options!.map((option) => expectationOf(option)));
     case "optional":
     case "nullable":
     case "default":
@@ -81,15 +82,15 @@ function checksOf(schema: Schema): Check[] {
   return (schema._zod.def.checks ?? []).map(({ _zod }) => _zod.def);
 }
 
-function isInteger(schema: Schema): boolean {
+export function isInteger(schema: Schema): boolean {
   const formats = [schema._zod.def.format, ...checksOf(schema).map(({ format }) => format)];
   return formats.some((format) => format?.includes("int"));
 }
 
-function range(schema: Schema): string {
+function range(schema: Schema, most: number | null): string {
   const checks = checksOf(schema);
   const low = checks.find(({ check }) => check === "greater_than");
-  const high = checks.find(({ check }) => check === "less_than")?.value;
+  const high = checks.find(({ check }) => check === "less_than")?.value ?? most ?? undefined;
   if (low === undefined) return high === undefined ? "" : ` of at most ${high}`;
   if (!low.inclusive) return ` above ${low.value}${high === undefined ? "" : `, ${high} at most`}`;
   return high === undefined ? ` of at least ${low.value}` : ` from ${low.value} to ${high}`;

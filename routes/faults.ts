@@ -6,7 +6,7 @@
  */
 import type { z } from "zod";
 import { instead, nearest } from "../core/config/nearest.ts";
-import { expectationOf, type Schema, spoken } from "./expectations.ts";
+import { expectationOf, isInteger, type Schema, spoken } from "./expectations.ts";
 
 export interface Fault {
   path: string; // messages[2].content
@@ -38,15 +38,26 @@ export function sentenceOf(issue: RawIssue): string | undefined {
     case "too_small":
     case "too_big":
       if (schema === undefined) return issue.input === undefined ? "is missing" : undefined;
-      return needed(expectationOf(schema), issue.input);
+      return isInteger(schema) && isRounded(issue.input)
+        ? `${expectationOf(schema, Number.MAX_SAFE_INTEGER)} is needed, got about ${
+          issue.input.toPrecision(4)
+        }`
+        : needed(expectationOf(schema), issue.input);
     default:
       return undefined;
   }
 }
 
-/** Every fault of a failed check, in zod's order. `where` stands for an empty path. */
+/** Whether JavaScript may have rounded the value, so that it need not be the one that was sent. */
+function isRounded(value: unknown): value is number {
+  return Number.isInteger(value) && !Number.isSafeInteger(value);
+}
+
+/** Every fault of a failed check, each once, in zod's order. `where` stands for an empty path. */
 export function faultsOf(issues: readonly z.core.$ZodIssue[], where: string): Fault[] {
-  return issues.flatMap((issue) => faultsAt(issue, [], where));
+  const faults = issues.flatMap((issue) => faultsAt(issue, [], where));
+  const once = new Map(faults.map((fault) => [`${fault.path}: ${fault.sentence}`, fault]));
+  return [...once.values()];
 }
 
 function faultsAt(issue: z.core.$ZodIssue, before: PropertyKey[], where: string): Fault[] {

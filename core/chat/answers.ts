@@ -137,8 +137,15 @@ export function chatLogprobs(tokens: TokenLogprob[] | null): ChatLogprobs {
   };
 }
 
-/** The most characters of `text` that tokens without a text of their own stand for. */
+/** The most UTF-16 units of a text that tokens without a text of their own stand for. */
 const PARTS = 4;
+
+/** Length in code points, which is how OpenAI's clients, most of them Python, index a text. */
+export function characters(text: string): number {
+  let count = 0;
+  for (const _ of text) count += 1;
+  return count;
+}
 
 /**
  * The arrays of `/v1/completions`. Of rivals with one text the likelier one counts. An offset is where
@@ -157,16 +164,21 @@ function textLogprobs(
     top_logprobs: [],
     text_offset: [],
   };
-  let at = 0;
+  let at = 0; // in UTF-16 units, as JavaScript searches
+  let place = offset; // the same place, in characters
+  const goTo = (next: number) => {
+    place += characters(whole.slice(at, next));
+    at = next;
+  };
   for (const { text, logprob, top } of tokens) {
     const found = text === "" ? -1 : whole.indexOf(text, at);
     const isThere = found >= 0 && found - at <= PARTS;
-    if (isThere) at = found;
+    if (isThere) goTo(found);
     logprobs.tokens.push(text);
     logprobs.token_logprobs.push(logprob);
     logprobs.top_logprobs.push(logprob === null ? null : rivals(top));
-    logprobs.text_offset.push(offset + at);
-    if (isThere) at += text.length;
+    logprobs.text_offset.push(place);
+    if (isThere) goTo(at + text.length);
   }
   return logprobs;
 }

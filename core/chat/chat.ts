@@ -23,6 +23,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { Origin, Resolver } from "../models/resolve.ts";
 import type { Chat, Stream } from "../rooms.ts";
 import {
+  characters,
   chatCompletion,
   type Choice,
   collect,
@@ -116,6 +117,7 @@ export class ChatRoom implements Chat {
     const { engine } = this.#parts;
     return await this.#withModel(this.#modelOr(request.model), never(), async (lease) => {
       using _ = lease;
+      checkIds(request.tokens, lease);
       return { prompt: await engine.detokenize(lease.name, request.tokens) };
     });
   }
@@ -175,19 +177,19 @@ export class ChatRoom implements Chat {
   }
 
   async #lease(model: string, signal: AbortSignal): Promise<Lease> {
-    const { resolver, residents, trustRemoteCode } = this.#parts;
-    const resolved = this.#opened.get(model) ??
-      resolver.resolve(model, { kind: "rest" }, {
-        trustRemoteCode,
-        remote: this.#parts.mayFetch(model),
-      });
-    const lease = await residents.acquire(resolved, signal);
+    const lease = await this.#parts.residents.acquire(this.#resolve(model), signal);
     this.#latest = model;
     return lease;
   }
 
+  #resolve(model: string): ResolvedModel {
+    const { resolver, trustRemoteCode, mayFetch } = this.#parts;
+    return this.#opened.get(model) ??
+      resolver.resolve(model, { kind: "rest" }, { trustRemoteCode, remote: mayFetch(model) });
+  }
+
   #modelOr(given: string | undefined): string {
-    const model = given ?? this.#latest ?? this.#parts.onlyModel();
+    const model = given ?? this.#latestIfThere() ?? this.#parts.onlyModel();
     if (model !== null) return model;
     throw new BullionError(
       "model_required",
@@ -195,6 +197,18 @@ export class ChatRoom implements Chat {
         'yet: name one in "model"',
       { param: "model" },
     );
+  }
+
+  /** The model that was asked for last, unless it has been deleted. */
+  #latestIfThere(): string | null {
+    if (this.#latest === null) return null;
+    try {
+      this.#resolve(this.#latest);
+      return this.#latest;
+    } catch (error) {
+      if (error instanceof BullionError) return null;
+      throw error;
+    }
   }
 
   /** Every choice of an answer, by index. An answer that was cancelled is no answer. */
@@ -234,7 +248,7 @@ async function* textChunks(
   const offsets = new Map<number, number>();
   for await (const delta of generation) {
     const offset = offsets.get(delta.index) ?? 0;
-    offsets.set(delta.index, offset + delta.text.length);
+    offsets.set(delta.index, offset + characters(delta.text));
     yield { ...textChunk(shared, delta, offset), ...usage };
   }
   if (!countsUsage) return;
@@ -245,6 +259,18 @@ async function* textChunks(
 /** What the engine says of the model's tokenizer when it loads it. */
 function infoOf({ facts }: Lease): TokenizerInfo | undefined {
   return facts.tokenizer as TokenizerInfo | undefined;
+}
+
+/** Throws `unknown_token_id`, which the engine says of a prompt's ids alone. */
+function checkIds(ids: number[], { facts }: Lease): void {
+  const most = facts.vocab_size as number - 1;
+  const at = ids.findIndex((id) => id > most);
+  if (at < 0) return;
+  throw new BullionError(
+    "unknown_token_id",
+    `Cannot write token id ${ids[at]} as text: this model knows 0 to ${most}`,
+    { param: `tokens[${at}]` },
+  );
 }
 
 function never(): AbortSignal {

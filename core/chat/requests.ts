@@ -129,11 +129,15 @@ function contentOf(content: ChatMessage["content"]): string {
   return typeof content === "string" ? content : content.map(({ text }) => text).join("");
 }
 
+/** Logits divided by less may leave fp32, in which the engine draws: a draw would mean nothing. */
+const LEAST_TEMPERATURE = 1e-5;
+
 function samplingOf(request: Shared, maxTokens: number | null): Sampling {
   const { stop } = request;
+  const temperature = request.temperature ?? 1;
   return {
     max_tokens: maxTokens,
-    temperature: request.temperature ?? 1,
+    temperature: temperature < LEAST_TEMPERATURE ? 0 : temperature,
     top_p: request.top_p ?? 1,
     top_k: Math.max(0, request.top_k ?? 0), // -1 means off to some clients
     min_p: request.min_p ?? 0,

@@ -11,6 +11,7 @@ import type { ModelRow } from "../store/models.ts";
 import { page } from "../store/page.ts";
 import type { Store } from "../store/store.ts";
 import type { Aliases, Meaning } from "./aliases.ts";
+import { parseOwnName } from "./names.ts";
 import type { Origin, Resolver } from "./resolve.ts";
 
 export interface ModelParts {
@@ -56,13 +57,7 @@ export class ModelRoom implements Models {
     const { store } = this.#parts;
     const row = this.#row(id);
     if (!row) {
-      const { owned_by } = this.get(id);
-      throw new BullionError(
-        "model_not_deletable",
-        `Cannot delete "${id}" as it was not made here (it is from ${owned_by}): ` +
-          "only models of finished jobs can be deleted",
-        { param: "model" },
-      );
+      throw notDeletable(this.get(id));
     }
     const user = this.#userOf(row);
     if (user !== null) {
@@ -148,4 +143,16 @@ export class ModelRoom implements Models {
       details: {},
     };
   }
+}
+
+function notDeletable({ id, kind, owned_by }: ModelObject): BullionError {
+  const own = parseOwnName(id);
+  const why = kind === "checkpoint"
+    ? "it is a checkpoint, and single ones cannot be deleted: delete the model" +
+      (own === null ? "" : ` (${own.id}, once its job has ended)`) +
+      ", with which its checkpoints go"
+    : `it was not made here (it is from ${owned_by}): only models of finished jobs can be deleted`;
+  return new BullionError("model_not_deletable", `Cannot delete "${id}" as ${why}`, {
+    param: "model",
+  });
 }

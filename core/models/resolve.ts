@@ -170,11 +170,13 @@ export class Resolver {
       : resolvePath(origin.cwd, name);
     const [writer] = store.jobs.at(place);
     if (writer) {
-      // A hub may well know something else by the name of an output that is still to come.
+      // A hub may well know something else by the name of an output that is still to come, or was here.
+      if (store.events.lifecycle(writer.id).some(({ body }) => body.type === "succeeded")) {
+        throw notFound(name, param, `the model that job ${writer.id} made under it was deleted`);
+      }
       throw new BullionError(
         "model_not_ready",
-        `Cannot use "${name}" as job ${writer.id}, whose output it is, has not succeeded or its ` +
-          "model was deleted: look at the job",
+        `Cannot use "${name}" as job ${writer.id}, whose output it is, has not succeeded: look at the job`,
         { param },
       );
     }

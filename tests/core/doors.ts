@@ -153,7 +153,7 @@ export class FakeEngine implements EngineDoor {
   // deno-lint-ignore require-await -- the door's shape
   async load(model: ServedModel): Promise<Record<string, unknown>> {
     this.calls.push(`load ${model.name}`);
-    return { context: 2048, tokenizer: { tool_format: this.toolFormat } };
+    return { context: 2048, vocab_size: 4096, tokenizer: { tool_format: this.toolFormat } };
   }
 
   // deno-lint-ignore require-await -- the door's shape

@@ -60,6 +60,21 @@ Deno.test("a file that is not there is named, not sent as nothing", async () => 
   }
 });
 
+Deno.test("a name may hold what a URL has signs for", async () => {
+  const folder = await Deno.makeTempDir();
+  const name = "年报 A&B#c+50%.pdf";
+  await Deno.writeTextFile(`${folder}/${name}`, "x");
+  const report = await refusing("No", async (url) => {
+    await runExample(url, "report_to_pairs.sh", `${folder}/${name}`);
+  });
+  const data = await refusing("No", async (url) => {
+    await runExample(url, "upload_dataset.sh", `${folder}/${name}`, "a b&c");
+  });
+  await Deno.remove(folder, { recursive: true });
+  const named = [...report, ...data].map((url) => new URL(url).searchParams.get("name"));
+  assert.deepEqual(named, [name, "a b&c"]);
+});
+
 Deno.test("watch.sh starts a job where there is none, and follows it to its end", async () => {
   await assertNone("/v1/fine_tuning/jobs");
   const text = await example("watch.sh");

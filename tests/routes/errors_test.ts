@@ -46,6 +46,26 @@ Deno.test("a body that is no JSON gets 400 invalid_json, on chat and on jobs", a
   }
 });
 
+Deno.test("a body that is no UTF-8 is refused like broken JSON, not mended unasked", async () => {
+  const latin1 = (text: string) => Uint8Array.from(text, (sign) => sign.charCodeAt(0));
+  const send = async (path: string, type: string, text: string) => {
+    const headers = { "Content-Type": type };
+    const init = { method: "POST", headers, body: latin1(text) };
+    const response = await appOver({}).request(path, init);
+    const { code, message } = await errorOf(response);
+    return [response.status, code, message];
+  };
+  const words = (format: string) =>
+    `Cannot read the request body as ${format}: check its syntax and encoding (UTF-8)`;
+  const chatText = JSON.stringify({ ...chat, user: "caf\xe9" });
+  for (const path of ["/v1/chat/completions", "/v1/fine_tuning/jobs"]) {
+    const said = await send(path, "application/json", chatText);
+    assert.deepEqual(said, [400, "invalid_json", words("JSON")], path);
+  }
+  const yaml = await send("/v1/fine_tuning/jobs", "application/yaml", "stage: caf\xe9");
+  assert.deepEqual(yaml, [400, "invalid_request", words("YAML")]);
+});
+
 Deno.test("an unknown field is refused by its name, on chat and on jobs", async () => {
   const app = appOver({});
   const asked = await errorOf(

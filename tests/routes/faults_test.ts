@@ -108,6 +108,25 @@ says(
     "got 9; top_p: a number above 0, 1 at most is needed, got 0",
 );
 says(
+  "a penalty that would leave nothing of the logits hears the range",
+  CHAT,
+  { ...chat, repetition_penalty: 1e-30 },
+  "repetition_penalty: a number from 0.01 to 100 is needed, got 1e-30",
+);
+says(
+  "an integer that JavaScript rounds hears the limit",
+  TEXT,
+  { ...text, max_tokens: 1e18, n: 1e18 },
+  "max_tokens: an integer from 0 to 9007199254740991 is needed, got about 1.000e+18; " +
+    "n: an integer from 1 to 128 is needed, got about 1.000e+18",
+);
+says(
+  "a seed that is no integer of 64 bits hears what is one",
+  CHAT,
+  { ...chat, seed: 1.5 },
+  "seed: an integer from -2^63 to 2^64 - 1 is needed, got 1.5",
+);
+says(
   "a word that is none of the known ones hears them and the nearest",
   CHAT,
   { ...chat, messages: [{ role: "usr", content: "a" }] },

@@ -8,7 +8,7 @@ export const GENERATION_KEYS = {
   top_p: key(float({ above: 0, max: 1 }), 0.7, honoured("predict", "chat")),
   top_k: key(integer({ min: 0 }), 50, honoured("predict", "chat")),
   max_new_tokens: key(integer({ min: 1 }), 1024, honoured("predict", "chat")),
-  repetition_penalty: key(float({ above: 0 }), 1, honoured("predict", "chat")),
+  repetition_penalty: key(float({ min: 0.01, max: 100 }), 1, honoured("predict", "chat")),
   skip_special_tokens: key(boolean, true, honoured("predict", "chat")),
   max_length: key(
     integer({ min: 1 }),

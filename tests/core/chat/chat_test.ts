@@ -134,6 +134,16 @@ Deno.test("text offsets go on from chunk to chunk", async () => {
   deepStrictEqual(chunks.map(({ choices }) => choices[0]!.logprobs!.text_offset), [[0], [1]]);
 });
 
+Deno.test("text offsets count characters, not the units in which JavaScript holds them", async () => {
+  await using bench = await Bench.open();
+  bench.engine.words = ["😀", "a", "b"];
+  const request = text({ logprobs: 0 });
+  const { choices } = await bench.service.chat.completeText(request, never);
+  deepStrictEqual(choices[0]!.logprobs!.text_offset, [0, 1, 2]);
+  const chunks = await Array.fromAsync(await bench.service.chat.streamText(request, never));
+  deepStrictEqual(chunks.map(({ choices }) => choices[0]!.logprobs!.text_offset), [[0], [1], [2]]);
+});
+
 Deno.test("what a request leaves out is OpenAI's default", async () => {
   await using bench = await Bench.open();
   await bench.service.chat.complete(chat(), never);
@@ -226,6 +236,27 @@ Deno.test("where there is one model only, under whatever names, a tokenizer requ
   await bench.start();
   const request = { prompt: "x", add_special_tokens: true };
   deepStrictEqual(await bench.service.chat.tokenize(request), { tokens: [1, 2, 3] });
+});
+
+Deno.test("ids that the model does not know have no text", async () => {
+  await using bench = await Bench.open();
+  await rejects(bench.service.chat.detokenize({ model: "base", tokens: [4095, 4096] }), {
+    code: "unknown_token_id",
+    param: "tokens[1]",
+    message: "Cannot write token id 4096 as text: this model knows 0 to 4095",
+  });
+});
+
+Deno.test("a tokenizer request without a model does not mean one that was deleted", async () => {
+  await using bench = await Bench.open();
+  const { id } = await bench.train();
+  (await bench.trainer.next()).finish();
+  await bench.until(id, "succeeded");
+  await bench.service.chat.complete(chat({ model: "saves/one" }), never);
+  await bench.service.models.delete("saves/one");
+  const request = { prompt: "x", add_special_tokens: true };
+  deepStrictEqual(await bench.service.chat.tokenize(request), { tokens: [1, 2, 3] });
+  ok(bench.engine.calls.at(-1)!.endsWith("/base"));
 });
 
 Deno.test("tokens and waits are measured, of whole answers and of streams, each once", async () => {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { ChatRequest, CompletionRequest } from "../../../contract/chat.ts";
 import { BullionError } from "../../../contract/errors.ts";
+import { GenerateSpec } from "../../../contract/worker.ts";
 import { chatSpec, textSpecs } from "../../../core/chat/requests.ts";
 
 const messages = [{ role: "user", content: "hi" }];
@@ -32,4 +33,17 @@ Deno.test("together with what they need they are taken", () => {
   assert.equal(chat({ logprobs: true, top_logprobs: 2 }).logprobs, 2);
   assert.equal(chat({ top_logprobs: 0 }).logprobs, null);
   assert.equal(text({ stream: true, stream_options: { include_usage: true } }).length, 1);
+});
+
+Deno.test("a temperature too small to divide by is greedy", () => {
+  assert.equal(chat({ temperature: 1e-39 }).sampling.temperature, 0);
+  assert.equal(text({ temperature: 9e-6 })[0]!.sampling.temperature, 0);
+  assert.equal(chat({ temperature: 1e-5 }).sampling.temperature, 1e-5);
+});
+
+Deno.test("a seed may have 64 bits, with a sign or without", () => {
+  for (const seed of ["9223372036854775807", "-9223372036854775808", "18446744073709551615"]) {
+    const spec = chat({ seed: JSON.parse(seed) });
+    assert.equal(GenerateSpec.parse(spec).sampling.seed, Number(seed));
+  }
 });

@@ -170,7 +170,26 @@ Deno.test("a deleted model is gone with its names and weights, its job stays", a
   await rejects(Deno.stat(path), Deno.errors.NotFound);
   await rejects(Deno.lstat(join(bench.data, "saves/one")), Deno.errors.NotFound);
   await rejects(bench.service.models.resolve(fine_tuned_model!, rest), { code: "model_not_found" });
+  await rejects(bench.service.models.resolve("saves/one", rest), {
+    code: "model_not_found",
+    message:
+      `Cannot find the model "saves/one": the model that job ${id} made under it was deleted`,
+  });
   equal(bench.service.jobs.getTrain(id).status, "succeeded");
+});
+
+Deno.test("a checkpoint is not deleted alone, and says with what it goes", async () => {
+  await using bench = await Bench.open();
+  const id = await trained(bench);
+  const { data: [checkpoint] } = bench.service.jobs.checkpoints(id, {});
+  const name = checkpoint!.fine_tuned_model_checkpoint;
+  const { fine_tuned_model } = bench.service.jobs.getTrain(id);
+  await rejects(bench.service.models.delete(name), {
+    code: "model_not_deletable",
+    message:
+      `Cannot delete "${name}" as it is a checkpoint, and single ones cannot be deleted: delete ` +
+      `the model (${fine_tuned_model}, once its job has ended), with which its checkpoints go`,
+  });
 });
 
 Deno.test("the checkpoints of a deleted model are gone as well, its events still tell of them", async () => {

@@ -82,6 +82,7 @@ def test_the_numbers_of_a_seed_are_even_and_differ_from_the_next_seed() -> None:
     assert len(set(numbers)) > 9990
     assert sum(numbers) / 10000 == pytest.approx(0.5, abs=0.01)
     assert choice_seed(7, 2) == 9
+    assert [choice_seed(seed, 1) for seed in (2**64, 2**63, -(2**63))] == [1, 2**63 + 1, 2**63 + 1]
     assert choice_seed(None, 0) != choice_seed(None, 0)
 
 
