@@ -7,7 +7,6 @@ package serves everything else.
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from contextlib import suppress
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bullion.contract.errors import Refusal
+from bullion.contract.errors import Refusal, missing_package
 from bullion.contract.worker import (
     JsonObjectFormat,
     JsonSchemaFormat,
@@ -106,12 +105,7 @@ class Grammars:
             vocabulary = self._vocabulary()
         except ImportError as raised:
             what = "tool_choice" if param == "tools" else f"response_format {format.type}"
-            raise Refusal(
-                "missing_package",
-                f"{what} needs the package llguidance, which is not installed: "
-                f"run `{sys.executable} -m pip install llguidance`",
-                param,
-            ) from raised
+            raise missing_package(what, "llguidance", param) from raised
         matcher_of = llguidance.LLMatcher
         what = "the parameters in tools" if param == "tools" else f"{param}.json_schema"
         try:

@@ -8,6 +8,14 @@ const resumedFrom = ({ work }: FakeWork): string | null =>
     ? work.spec.resume_from.split("/").at(-1)!
     : null;
 
+/** Its trainer dies behind the checkpoint of step 4, and again before another one. */
+async function diesTwice({ trainer }: Bench): Promise<void> {
+  const first = await trainer.next();
+  first.checkpoint(4);
+  first.kill();
+  (await trainer.next()).kill();
+}
+
 Deno.test("a job whose process dies goes on from its last checkpoint and says who died", async () => {
   await using bench = await Bench.open();
   const { id } = await bench.train();
@@ -41,10 +49,7 @@ Deno.test("a job that dies as often as it likes is started again while checkpoin
 Deno.test("a job that dies again without a new checkpoint fails and says how to go on", async () => {
   await using bench = await Bench.open();
   const { id } = await bench.train();
-  const first = await bench.trainer.next();
-  first.checkpoint(4);
-  first.kill();
-  (await bench.trainer.next()).kill();
+  await diesTwice(bench);
   const { error } = await bench.until(id, "failed");
   equal(error!.code, "python_died");
   match(error!.message, /^The process was killed\. .*started again, and got no further/);
@@ -67,10 +72,7 @@ Deno.test("that a process died before is not forgotten over a restart of the ser
 Deno.test("a job that failed by deaths is resumed from its checkpoint, also after a restart", async () => {
   await using bench = await Bench.open();
   const { id } = await bench.train();
-  const first = await bench.trainer.next();
-  first.checkpoint(4);
-  first.kill();
-  (await bench.trainer.next()).kill();
+  await diesTwice(bench);
   await bench.until(id, "failed");
   await bench.crash();
   const job = await bench.service.jobs.resume(id);
