@@ -84,7 +84,7 @@ class Role(EngineRole):
 role = Role(EngineOpening("engine", None, None, 8, 8, 512, True), Bell(None))
 role.start()
 role._thread.join()
-print(role.drain()[0].error.message)
+print([event.error.message for event in role.drain()])
 """
 
 
