@@ -35,7 +35,7 @@ import {
 import type { CallReading } from "./calls.ts";
 import { ChoiceStream } from "./chunks.ts";
 import { Generation, type Places } from "./generation.ts";
-import { chatSpec, checkChoices, textSpecs } from "./requests.ts";
+import { chatSpec, checkChoices, choicesOf, textSpecs } from "./requests.ts";
 import type { Lease, Residents } from "./residents.ts";
 import { callReading } from "./tools.ts";
 
@@ -128,32 +128,43 @@ export class ChatRoom implements Chat {
   }
 
   /** A chat's generation, and how calls of functions are read from its texts. */
-  // deno-lint-ignore require-await -- a refusal is a rejection
   async #chat(
     request: ChatRequest,
     signal: AbortSignal,
   ): Promise<{ generation: Generation; reading: CallReading | null }> {
-    checkChoices(request, this.#parts.places);
-    return this.#withModel(request.model, signal, async (lease) => {
+    return await this.#begun(request, signal, async (lease, begin) => {
       const reading = callReading(request, infoOf(lease)?.tool_format ?? null);
-      const spec = chatSpec(request, lease.name);
-      return { generation: await this.#begin(lease, [spec], signal), reading };
+      return { generation: await begin([chatSpec(request, lease.name)]), reading };
     });
   }
 
-  // deno-lint-ignore require-await -- a refusal is a rejection
   async #texts(request: CompletionRequest, signal: AbortSignal): Promise<Generation> {
-    checkChoices(request, this.#parts.places);
-    return this.#withModel(
-      request.model,
+    return await this.#begun(
+      request,
       signal,
-      (lease) => this.#begin(lease, textSpecs(request, lease.name), signal),
+      (lease, begin) => begin(textSpecs(request, lease.name)),
     );
   }
 
-  #begin(lease: Lease, specs: GenerateSpec[], signal: AbortSignal): Promise<Generation> {
+  /** What `use` makes of the request's model, and of a function that begins its generation. */
+  async #begun<T>(
+    request: ChatRequest | CompletionRequest,
+    signal: AbortSignal,
+    use: (lease: Lease, begin: (specs: GenerateSpec[]) => Promise<Generation>) => Promise<T>,
+  ): Promise<T> {
     const { engine, places, metrics } = this.#parts;
-    return Generation.begin({ engine, places, lease, meter: metrics.generation() }, specs, signal);
+    checkChoices(request, places);
+    const meter = metrics.generation(choicesOf(request));
+    try {
+      return await this.#withModel(request.model, signal, async (lease) => {
+        meter.modelReady();
+        const parts = { engine, places, lease, meter };
+        return await use(lease, (specs) => Generation.begin(parts, specs, signal));
+      });
+    } catch (error) {
+      meter.end();
+      throw error;
+    }
   }
 
   /** Does `use` with the model, which ends the lease unless it fails. */

@@ -65,6 +65,12 @@ export function textSpecs(request: CompletionRequest, model: string): GenerateSp
   }));
 }
 
+/** Choices that a request asks for, over all its prompts. */
+export function choicesOf(request: ChatRequest | CompletionRequest): number {
+  const prompts = "prompt" in request ? promptsOf(request.prompt).length : 1;
+  return prompts * (request.n ?? 1);
+}
+
 /** Throws where one prompt's choices are more than the engine takes even when it has nothing to do. */
 export function checkChoices({ n }: { n?: number | null }, places: Places): void {
   const most = places.max_running + places.max_waiting;

@@ -10,9 +10,12 @@ import type { Health } from "../health.ts";
 
 /** One generation, from its request to its end. */
 export interface GenerationMeter {
+  /** Its model is there: from now on the engine tells whether it waits. */
+  modelReady(): void;
   /** Tokens that came now; the first call ends the wait for the first token. */
   generated(tokens: number): void;
   prompt(tokens: number, cached: number): void;
+  /** Idempotent. */
   end(): void;
 }
 
@@ -28,6 +31,7 @@ export class Metrics {
   readonly #firstToken: Histogram;
   readonly #eachToken: Histogram;
   readonly #gauges = new Map<string, Gauge<"of">>();
+  #withoutModel = 0; // choices whose model is not there yet
 
   constructor() {
     const registers = [this.#registry];
@@ -70,12 +74,20 @@ export class Metrics {
     this.#requestSeconds.observe({ path }, seconds);
   }
 
-  generation(): GenerationMeter {
+  /** A request for so many choices has come. */
+  generation(choices: number): GenerationMeter {
+    let waiting = choices;
+    this.#withoutModel += choices;
+    const waitsNoMore = () => {
+      this.#withoutModel -= waiting;
+      waiting = 0;
+    };
     const began = performance.now();
     let first = 0;
     let last = 0;
     let count = 0;
     return {
+      modelReady: waitsNoMore,
       generated: (tokens) => {
         if (tokens === 0) return;
         last = performance.now();
@@ -91,6 +103,7 @@ export class Metrics {
         this.#tokens.inc({ kind: "cached" }, cached);
       },
       end: () => {
+        waitsNoMore();
         if (last > first) this.#eachToken.observe((last - first) / 1000 / (count - 1));
         first = last;
       },
@@ -107,7 +120,8 @@ export class Metrics {
     this.#set("bullion_engine_up", "1 while the engine process answers", up);
     this.#set("bullion_engine_restarts", "Starts after a death nobody asked for", engine.restarts);
     this.#set("bullion_requests_running", "Choices being generated", number("running"));
-    this.#set("bullion_requests_waiting", "Choices in the queue", number("waiting"));
+    const waiting = number("waiting") + this.#withoutModel;
+    this.#set("bullion_requests_waiting", "Choices that wait for a place or their model", waiting);
     const pages = "Pages of keys and values";
     this.#set("bullion_kv_pages", pages, number("kv_pages_used"), "used");
     this.#set("bullion_kv_pages", pages, number("kv_pages_total"), "total");

@@ -149,10 +149,12 @@ export class FakeEngine implements EngineDoor {
   stopReason: string | null = null;
   /** Called before each delta: a place for a test to wait or to throw. */
   before: () => void | Promise<void> = () => {};
+  /** Called before a model is there. */
+  loading: () => void | Promise<void> = () => {};
 
-  // deno-lint-ignore require-await -- the door's shape
   async load(model: ServedModel): Promise<Record<string, unknown>> {
     this.calls.push(`load ${model.name}`);
+    await this.loading();
     return { context: 2048, vocab_size: 4096, tokenizer: { tool_format: this.toolFormat } };
   }
 

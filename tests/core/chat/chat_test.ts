@@ -303,3 +303,39 @@ Deno.test("an n that could never run and wait is refused with the limit, before 
   deepStrictEqual(bench.engine.calls, []);
   equal((await room.complete(chat({ n: 12 }), never)).choices.length, 12);
 });
+
+/** A gauge or the count of a histogram, as Prometheus would read it now. */
+async function metric({ service }: Bench, name: string): Promise<number> {
+  const text = await service.metrics.text(await service.health());
+  return Number(new RegExp(`^${name} (.+)$`, "m").exec(text)?.[1]);
+}
+
+Deno.test("choices that wait for their model count as waiting, until it is there or will not be", async () => {
+  await using bench = await Bench.open();
+  const { chat: room } = bench.service;
+  let load = Promise.withResolvers<void>();
+  bench.engine.loading = () => load.promise;
+  const waiting = () => metric(bench, "bullion_requests_waiting");
+
+  const texts = room.completeText(text({ prompt: ["问", "答"], n: 2 }), never);
+  const refused = rejects(room.complete(chat(), never), { code: "out_of_memory" });
+  equal(await waiting(), 5);
+  load.reject(new BullionError("out_of_memory", "no room"));
+  await Promise.all([rejects(texts, { code: "out_of_memory" }), refused]);
+  equal(await waiting(), 0);
+
+  load = Promise.withResolvers();
+  const answer = room.complete(chat({ n: 3 }), never);
+  equal(await waiting(), 3);
+  bench.engine.before = async () => equal(await waiting(), 0);
+  load.resolve();
+  await answer;
+});
+
+Deno.test("the time to a first token is counted from the request, its model's loading included", async () => {
+  await using bench = await Bench.open();
+  bench.engine.loading = () => new Promise((resolve) => setTimeout(resolve, 60));
+  await bench.service.chat.complete(chat(), never);
+  equal(await metric(bench, "bullion_time_to_first_token_seconds_count"), 1);
+  ok(await metric(bench, "bullion_time_to_first_token_seconds_sum") >= 0.055);
+});
