@@ -82,7 +82,7 @@ export async function openService(
     aliases,
     resolver,
     startedAt: Date.now() / 1000,
-    release: (path) => residents.release(path),
+    release: (path, forget) => residents.release(path, forget),
   });
   const metrics = new Metrics();
   const chat = new ChatRoom({

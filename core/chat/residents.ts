@@ -83,17 +83,18 @@ export class Residents {
   }
 
   /**
-   * Unloads every model whose files lie in `folder`, waiting for those who use it. Who comes from now
-   * on is refused, unless it fails.
+   * Unloads every model whose files lie in `folder`, waiting for those who use it, then forgets it by
+   * `forget`, whose result it gives. Who comes from now on is refused, unless it fails.
    */
-  async release(folder: string): Promise<void> {
+  async release<T>(folder: string, forget: () => T): Promise<T> {
     this.#released.add(folder);
     try {
       for (const resident of [...this.#residents.values()]) {
-        if (!resident.name.startsWith(folder)) continue;
+        if (!isIn(folder, resident.name)) continue;
         while (resident.users > 0) await this.#someoneFree(new AbortController().signal);
         await this.#unload([resident]);
       }
+      return forget();
     } catch (error) {
       this.#released.delete(folder);
       throw error;
@@ -132,13 +133,16 @@ export class Residents {
   }
 
   #assertKept(model: ResolvedModel): void {
-    const paths = [baseOf(model), nameOf(model)];
-    if (![...this.#released].some((folder) => paths.some((path) => path.startsWith(folder)))) {
-      return;
-    }
+    const isReleased = (path: string) => this.#released.values().some((gone) => isIn(gone, path));
+    const what = isReleased(nameOf(model))
+      ? "it is being deleted"
+      : isReleased(baseOf(model))
+      ? "the base that it lies over is being deleted"
+      : null;
+    if (what === null) return;
     throw new BullionError(
       "model_not_found",
-      `Cannot use "${model.name}" as it is being deleted: GET /v1/models lists those that stay`,
+      `Cannot use "${model.name}" as ${what}: GET /v1/models lists those that stay`,
       { param: "model" },
     );
   }
@@ -240,6 +244,10 @@ function unavailable(reason: string): BullionError {
 function stopping(): BullionError {
   const message = "Cannot answer as the service is stopping: ask again when it has started anew";
   return new BullionError("service_stopping", message);
+}
+
+function isIn(folder: string, path: string): boolean {
+  return path === folder || path.startsWith(`${folder}/`);
 }
 
 /** One name for one set of weights, whatever names users call it by. */

@@ -19,8 +19,8 @@ export interface ModelParts {
   aliases: Aliases;
   resolver: Resolver;
   startedAt: number; // Unix seconds: when aliases came to be, as far as clients care
-  /** Makes sure that the engine does not hold the folder any more. */
-  release(path: string): Promise<void>;
+  /** Calls `forget` when the engine does not hold the folder any more. */
+  release<T>(path: string, forget: () => T): Promise<T>;
 }
 
 export class ModelRoom implements Models {
@@ -67,11 +67,11 @@ export class ModelRoom implements Models {
         { param: "model" },
       );
     }
-    await this.#parts.release(row.path);
-    const names = store.transaction(() => {
-      store.events.forgetCheckpoints(row.job_id);
-      return store.models.delete(row.id);
-    });
+    const names = await this.#parts.release(row.path, () =>
+      store.transaction(() => {
+        store.events.forgetCheckpoints(row.job_id);
+        return store.models.delete(row.id);
+      }));
     for (const { place, target } of names) unpublish(place, target);
     await Deno.remove(row.path, { recursive: true }).catch(() => {});
     return { id, object: "model", deleted: true };

@@ -9,6 +9,7 @@ import { resolve as resolvePath } from "node:path";
 import { BullionError } from "../../contract/errors.ts";
 import type { ResolvedModel } from "../../contract/model.ts";
 import type { BaseModel } from "../../contract/recipe.ts";
+import { nearest } from "../config/nearest.ts";
 import { inside, realPathOfExisting } from "../store/paths.ts";
 import type { Store } from "../store/store.ts";
 import type { Aliases } from "./aliases.ts";
@@ -187,7 +188,8 @@ export class Resolver {
         param,
         `no model of this service, no folder with a model ${local} and no name in the file of ` +
           "model names is called so" +
-          (remote ? ", and it has not the form organisation/model of a hub" : ""),
+          (remote ? ", and it has not the form organisation/model of a hub" : "") +
+          this.#instead(name, origin),
       );
     }
     const hub = this.#parts.modelscope ? "modelscope" : "huggingface";
@@ -199,6 +201,17 @@ export class Resolver {
       adapter: null,
       because: `nothing here has that name, so it is taken as a name of that hub${called}`,
     };
+  }
+
+  /** The known name that may have been meant, and where all of them are listed. */
+  #instead(name: string, origin: Origin): string {
+    const { aliases, store } = this.#parts;
+    const near = nearest(name, [
+      ...aliases.keys(),
+      ...store.models.names().map(({ name }) => name),
+    ]);
+    const hint = near === null ? "" : `; the nearest one is "${near}"`;
+    return origin.kind === "rest" ? `${hint}; GET /v1/models lists all there are` : hint;
   }
 
   /** Null for a name that is no path inside the data folder; such a one may still be an alias. */

@@ -1,5 +1,5 @@
 // Models in the engine: loaded once, never unloaded under a user, the longest unused one goes first.
-import { deepStrictEqual, equal, rejects } from "node:assert/strict";
+import { deepStrictEqual, equal, fail, rejects } from "node:assert/strict";
 import { BullionError } from "../../../contract/errors.ts";
 import { Residents } from "../../../core/chat/residents.ts";
 import { FakeEngine } from "../doors.ts";
@@ -174,13 +174,14 @@ Deno.test("a model that is deleted serves who came before and refuses who comes 
   const engine = new FakeEngine();
   const residents = new Residents(engine, 2);
   const before = await residents.acquire(model("a", "/jobs/1/adapter"), never);
-  const released = residents.release("/jobs/1");
+  const released = residents.release("/jobs/1", () => "gone");
   const refusal = { code: "model_not_found", param: "model", message: /"a" .*being deleted/ };
   await rejects(residents.acquire(model("a", "/jobs/1/adapter"), never), refusal);
   await residents.acquire(model("a"), never); // its base stays
+  await residents.acquire(model("a", "/jobs/10/adapter"), never);
   equal(engine.calls.includes("unload /jobs/1/adapter"), false);
   before[Symbol.dispose]();
-  await released;
+  equal(await released, "gone");
   equal(engine.calls.at(-1), "unload /jobs/1/adapter");
   await rejects(residents.acquire(model("a", "/jobs/1/adapter"), never), refusal);
 });
@@ -190,6 +191,23 @@ Deno.test("a model that could not be unloaded is not deleted, and serves on", as
   const residents = new Residents(engine, 1);
   (await residents.acquire(model("a"), never))[Symbol.dispose]();
   engine.unload = () => Promise.reject(new BullionError("python_timeout", "late"));
-  await rejects(residents.release("/m/a"), { code: "python_timeout" });
+  const kept = () => fail("it is not forgotten");
+  await rejects(residents.release("/m/a", kept), { code: "python_timeout" });
   await residents.acquire(model("a"), never);
+});
+
+Deno.test("a model that could not be forgotten serves on", async () => {
+  const residents = new Residents(new FakeEngine(), 1);
+  const full = () => {
+    throw new BullionError("disk_full", "no room");
+  };
+  await rejects(residents.release("/m/a", full), { code: "disk_full" });
+  await residents.acquire(model("a"), never);
+});
+
+Deno.test("an adapter over a base that is deleted hears that it is the base that goes", async () => {
+  const residents = new Residents(new FakeEngine(), 1);
+  await residents.release("/m/a", () => {});
+  const message = /"a" as the base that it lies over is being deleted/;
+  await rejects(residents.acquire(model("a", "/jobs/1/adapter"), never), { message });
 });

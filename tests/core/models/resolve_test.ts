@@ -161,6 +161,22 @@ Deno.test("a name without a meaning is refused and never becomes the embedded ba
   }
 });
 
+Deno.test("an unknown name is told the nearest known one, and over REST where all are listed", () => {
+  using place = new Place();
+  place.trained();
+  const resolver = place.resolver({ "bullion-tiny": "/m" });
+  const listed = /; GET \/v1\/models lists all there are$/;
+  for (
+    const [name, near] of [["bulion-tiny", "bullion-tiny"], ["saves/on", "saves/one"]] as const
+  ) {
+    const message = new RegExp(`; the nearest one is "${near}"; GET`);
+    throws(() => resolver.resolve(name, rest, { remote: false }), { message });
+  }
+  throws(() => resolver.resolve("gpt-4o-mini", rest), { message: listed });
+  throws(() => resolver.resolve("gpt-4o-mini", rest), ({ message }) => !/nearest/.test(message));
+  throws(() => resolver.resolve("bulion-tiny", place.commandLine), { message: /"bullion-tiny"$/ });
+});
+
 Deno.test("the names as shipped map nothing to the embedded base, the tiny ones do", () => {
   const file = (name: string) => new URL(`../../../configs/${name}`, import.meta.url).pathname;
   deepStrictEqual([...readAliases(file("models.yaml")).values()], []);
