@@ -57,6 +57,7 @@ export async function listen(config: ServerConfig, python: string): Promise<List
   try {
     const app = buildApp(service, {
       apiKeys: config.api_keys,
+      corsOrigins: config.cors_origins,
       uploadBytes: config.limits.max_upload_bytes,
       bodyBytes: config.limits.max_body_bytes,
       log: logger(config.log_level, "error"),

@@ -22,8 +22,12 @@ const Seed = z.number().refine(
   { error: ({ input }) => `an integer from -2^63 to 2^64 - 1 is needed, got ${input}` },
 ).nullish().meta({ type: ["integer", "null"] });
 
+const TokenId = z.string().regex(/^\d+$/, "a key is the id of a token, in digits");
+
 const TextPart = z.strictObject({ type: z.literal("text"), text: Text });
 const Content = z.union([Text, z.array(TextPart)]);
+const RefusalPart = z.strictObject({ type: z.literal("refusal"), refusal: Text });
+const Said = z.union([Text, z.array(z.discriminatedUnion("type", [TextPart, RefusalPart]))]);
 
 export const ChatMessage = z.discriminatedUnion("role", [
   z.strictObject({ role: z.literal("developer"), content: Content, name: z.string().optional() }),
@@ -32,7 +36,7 @@ export const ChatMessage = z.discriminatedUnion("role", [
   // Not strict: clients send an answer back whole, with `refusal`, `annotations` or `parsed` in it.
   z.object({
     role: z.literal("assistant"),
-    content: Content.nullable().optional(),
+    content: Said.nullable().optional(),
     name: z.string().optional(),
     tool_calls: z.array(ToolCall).nullish(),
   }),
@@ -59,7 +63,7 @@ const sampling = {
   model: z.string().min(1),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   presence_penalty: z.number().min(-2).max(2).nullish(),
-  logit_bias: z.record(z.string().regex(/^\d+$/), z.number().min(-100).max(100)).nullish(),
+  logit_bias: z.record(TokenId, z.number().min(-100).max(100)).nullish(),
   max_tokens: z.int().min(0).nullish(),
   n: z.int().min(1).max(128).nullish(),
   seed: Seed,
@@ -70,7 +74,7 @@ const sampling = {
     include_obfuscation: z.boolean().optional(), // accepted, changes nothing: chunks are not padded
   }).nullish(),
   temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
   user: z.string().nullish(), // accepted, changes nothing
   top_k: z.int().min(-1).nullish(),
   min_p: z.number().min(0).max(1).nullish(),

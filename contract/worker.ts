@@ -135,6 +135,7 @@ export const TokenLogprob = z.strictObject({
     bytes: z.array(z.int()),
     logprob: z.number(),
   })),
+  offset: z.int(), // code points of the choice's text, its echo included, before the token's
 });
 export type TokenLogprob = z.infer<typeof TokenLogprob>;
 

@@ -7,6 +7,7 @@
 import { OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
+import { cors } from "hono/cors";
 import { BullionError } from "../contract/errors.ts";
 import type { Service } from "../core/service.ts";
 import { checkKey, hasKey } from "./access.ts";
@@ -28,6 +29,7 @@ import type { App } from "./router.ts";
 export interface AppSettings {
   apiKeys: readonly string[]; // none: every request is let in
   uploadBytes: number; // most bytes of one uploaded file, data set or document
+  corsOrigins: readonly string[]; // whose pages may ask from a browser; "*": everybody's
   bodyBytes: number; // most bytes of any other request body
   log(line: string): void;
 }
@@ -51,6 +53,7 @@ export function buildApp(service: Service, settings: AppSettings): App {
   app.onError((thrown, c) => respond(c, thrown, settings.log));
   app.notFound((c) => respond(c, missing(app, c), settings.log));
   app.use(counting(service));
+  if (settings.corsOrigins.length > 0) app.use(cors({ origin: [...settings.corsOrigins] }));
   // who can read the data folder's key needs no other
   const keys = [...settings.apiKeys, service.folderKey];
   const isLocked = settings.apiKeys.length > 0;
@@ -68,6 +71,7 @@ export function buildApp(service: Service, settings: AppSettings): App {
     return await (isUpload ? upload : body)(c, next);
   });
   app.use(async (c, next) => {
+    assertPlain(c);
     if (!STREAMED.has(c.req.path)) await assertUtf8(c);
     await next();
   });
@@ -95,6 +99,17 @@ function limited(maxSize: number, setting: string) {
       );
     },
   });
+}
+
+/** Nothing here unpacks a body. */
+function assertPlain(c: Context): void {
+  const coding = c.req.header("content-encoding") ?? "identity";
+  if (coding.toLowerCase() === "identity") return;
+  throw new BullionError(
+    "unsupported_content_encoding",
+    `Cannot read a body that is packed with ${coding}: send it as it is, without Content-Encoding`,
+    { param: "Content-Encoding" },
+  );
 }
 
 /** Hono's own reading puts a replacement character where bytes are no UTF-8, and says nothing. */

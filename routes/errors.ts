@@ -40,6 +40,7 @@ const STATUS: Record<string, number> = {
   file_too_large: 413,
   dataset_too_large: 413,
   unsupported_media_type: 415,
+  unsupported_content_encoding: 415,
   queue_full: 429,
   cancelled: 499, // nobody reads it: the client has gone
   internal_error: 500,

@@ -22,10 +22,10 @@ export function sentenceOf(issue: RawIssue): string | undefined {
   switch (issue.code) {
     case "unrecognized_keys": {
       const known = Object.keys(schema?._zod.def.shape ?? {});
-      return issue.keys.map((key) => `there is no such key; ${instead(key, known)}`).join("\n");
+      return issue.keys.map((key) => `there is no such key; ${meant(key, known)}`).join("\n");
     }
     case "invalid_key":
-      return "cannot be a key here";
+      return `${issue.issues[0]?.message ?? "cannot be a key here"}, got ${spoken(issue.input)}`;
     case "invalid_value":
       return needed(issue.values, issue.input);
     case "invalid_union":
@@ -46,6 +46,20 @@ export function sentenceOf(issue: RawIssue): string | undefined {
     default:
       return undefined;
   }
+}
+
+/** Keys of OpenAI's past, and of the sister interface, that stand beside no name like theirs. */
+const TODAY = new Map([
+  ["functions", "tools"],
+  ["function_call", "tool_choice"],
+  ["max_completion_tokens", "max_tokens"],
+]);
+
+function meant(key: string, known: string[]): string {
+  const today = TODAY.get(key);
+  return today !== undefined && known.includes(today)
+    ? `the one for it is ${today}`
+    : instead(key, known);
 }
 
 /** Whether JavaScript may have rounded the value, so that it need not be the one that was sent. */

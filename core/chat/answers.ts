@@ -85,22 +85,21 @@ export function completion(header: Header, choices: Choice[], usage: Usage): Com
     choices: choices.map(({ index, text, tokens, finish_reason }) => ({
       index,
       text,
-      logprobs: textLogprobs(tokens, text, 0),
+      logprobs: textLogprobs(tokens),
       finish_reason,
     })),
     usage: usageOf(usage),
   };
 }
 
-/** `offset`: characters of this choice that were sent before. */
-export function textChunk(header: Header, delta: Delta, offset: number): Completion {
+export function textChunk(header: Header, delta: Delta): Completion {
   return {
     ...header,
     object: "text_completion",
     choices: [{
       index: delta.index,
       text: delta.text,
-      logprobs: textLogprobs(delta.tokens, delta.text, offset),
+      logprobs: textLogprobs(delta.tokens),
       finish_reason: finishReason(delta),
     }],
   };
@@ -123,10 +122,10 @@ export function finishReason({ finish_reason }: Delta): WireFinishReason | null 
 
 export function chatLogprobs(tokens: TokenLogprob[] | null): ChatLogprobs {
   if (tokens === null) return null;
-  const entry = ({ text, logprob, bytes }: { text: string; logprob: number; bytes: number[] }) => ({
-    token: text,
-    logprob,
-    bytes,
+  const entry = (token: { text: string; logprob: number; bytes: number[] }) => ({
+    token: nameOf(token),
+    logprob: token.logprob,
+    bytes: token.bytes,
   });
   return {
     content: tokens.map((token) => ({
@@ -137,54 +136,41 @@ export function chatLogprobs(tokens: TokenLogprob[] | null): ChatLogprobs {
   };
 }
 
-/** The most UTF-16 units of a text that tokens without a text of their own stand for. */
-const PARTS = 4;
-
-/** Length in code points, which is how OpenAI's clients, most of them Python, index a text. */
-export function characters(text: string): number {
-  let count = 0;
-  for (const _ of text) count += 1;
-  return count;
+/**
+ * The arrays of `/v1/completions`. The chosen token is among its rivals, however unlikely it is: so
+ * OpenAI's have one more than was asked for.
+ */
+function textLogprobs(tokens: TokenLogprob[] | null): TextLogprobs {
+  if (tokens === null) return null;
+  return {
+    tokens: tokens.map((token) => nameOf(token, "bytes:")),
+    token_logprobs: tokens.map(({ logprob }) => logprob),
+    top_logprobs: tokens.map(({ logprob, top, ...token }) =>
+      logprob === null ? null : rivals([...top, { ...token, logprob }])
+    ),
+    text_offset: tokens.map(({ offset }) => offset),
+  };
 }
+
+const utf8 = new TextEncoder();
 
 /**
- * The arrays of `/v1/completions`. Of rivals with one text the likelier one counts. An offset is where
- * the token begins in the whole text, of which `offset` characters came before `text`; a control token,
- * or a part of a character, is nowhere in it and gets the place where the next one begins.
+ * A token's text. One that writes no whole characters goes by its bytes, as `\xe5\x87` behind a prefix:
+ * all such have the same text.
  */
-function textLogprobs(
-  tokens: TokenLogprob[] | null,
-  whole: string,
-  offset: number,
-): TextLogprobs {
-  if (tokens === null) return null;
-  const logprobs: NonNullable<TextLogprobs> = {
-    tokens: [],
-    token_logprobs: [],
-    top_logprobs: [],
-    text_offset: [],
-  };
-  let at = 0; // in UTF-16 units, as JavaScript searches
-  let place = offset; // the same place, in characters
-  const goTo = (next: number) => {
-    place += characters(whole.slice(at, next));
-    at = next;
-  };
-  for (const { text, logprob, top } of tokens) {
-    const found = text === "" ? -1 : whole.indexOf(text, at);
-    const isThere = found >= 0 && found - at <= PARTS;
-    if (isThere) goTo(found);
-    logprobs.tokens.push(text);
-    logprobs.token_logprobs.push(logprob);
-    logprobs.top_logprobs.push(logprob === null ? null : rivals(top));
-    logprobs.text_offset.push(place);
-    if (isThere) goTo(at + text.length);
-  }
-  return logprobs;
+function nameOf({ text, bytes }: { text: string; bytes: number[] }, prefix = ""): string {
+  const isWhole = !text.includes("\uFFFD") ||
+    utf8.encode(text).every((byte, i) => byte === bytes[i]);
+  if (isWhole) return text;
+  return prefix + bytes.map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
 }
 
+/** Of rivals with one name the likelier one counts. */
 function rivals(top: TokenLogprob["top"]): Record<string, number> {
   const best: Record<string, number> = {};
-  for (const { text, logprob } of top) best[text] = Math.max(best[text] ?? -Infinity, logprob);
+  for (const token of top) {
+    const name = nameOf(token, "bytes:");
+    best[name] = Math.max(best[name] ?? -Infinity, token.logprob);
+  }
   return best;
 }

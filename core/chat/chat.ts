@@ -23,7 +23,6 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { Origin, Resolver } from "../models/resolve.ts";
 import type { Chat, Stream } from "../rooms.ts";
 import {
-  characters,
   chatCompletion,
   type Choice,
   collect,
@@ -256,12 +255,7 @@ async function* textChunks(
   const shared = header("completion", request.model);
   const countsUsage = request.stream_options?.include_usage ?? false;
   const usage = countsUsage ? { usage: null } : {};
-  const offsets = new Map<number, number>();
-  for await (const delta of generation) {
-    const offset = offsets.get(delta.index) ?? 0;
-    offsets.set(delta.index, offset + characters(delta.text));
-    yield { ...textChunk(shared, delta, offset), ...usage };
-  }
+  for await (const delta of generation) yield { ...textChunk(shared, delta), ...usage };
   if (!countsUsage) return;
   const object = "text_completion";
   yield { ...shared, object, choices: [], usage: usageOf(generation.usage) };

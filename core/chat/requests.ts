@@ -132,11 +132,15 @@ function callOf(call: ToolCall, message: number, number: number): Record<string,
 
 function contentOf(content: ChatMessage["content"]): string {
   if (content == null) return "";
-  return typeof content === "string" ? content : content.map(({ text }) => text).join("");
+  if (typeof content === "string") return content;
+  return content.map((part) => part.type === "text" ? part.text : part.refusal).join("");
 }
 
 /** Logits divided by less may leave fp32, in which the engine draws: a draw would mean nothing. */
 const LEAST_TEMPERATURE = 1e-5;
+
+/** Less than the likeliest token of any model has: it alone is left. */
+const LEAST_TOP_P = 1e-6;
 
 function samplingOf(request: Shared, maxTokens: number | null): Sampling {
   const { stop } = request;
@@ -144,7 +148,7 @@ function samplingOf(request: Shared, maxTokens: number | null): Sampling {
   return {
     max_tokens: maxTokens,
     temperature: temperature < LEAST_TEMPERATURE ? 0 : temperature,
-    top_p: request.top_p ?? 1,
+    top_p: Math.max(request.top_p ?? 1, LEAST_TOP_P),
     top_k: Math.max(0, request.top_k ?? 0), // -1 means off to some clients
     min_p: request.min_p ?? 0,
     repetition_penalty: request.repetition_penalty ?? 1,

@@ -51,6 +51,7 @@ export const ServerSettings = z.strictObject({
   python: z.string().min(1).nullable().default(null), // null: the environment Bullion prepares
   trust_remote_code: z.boolean().default(false),
   api_keys: texts.default([]),
+  cors_origins: texts.default([]), // whose pages may ask from a browser
   log_level: z.enum(["debug", "info", "warn", "error"]).default("info"),
   limits: Limits.prefault({}),
   engine: Engine.prefault({}),

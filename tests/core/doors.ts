@@ -179,6 +179,7 @@ export class FakeEngine implements EngineDoor {
             bytes: [...new TextEncoder().encode(text)],
             logprob: spec.echo && at === 0 ? null : -0.5,
             top: [{ id: at, text, bytes: [], logprob: -0.5 }],
+            offset: [...this.words.slice(0, at).join("")].length,
           }];
           if (finish_reason !== null) this.#choices--;
           yield { type: "delta", id: "r", index, text, tokens, count: 1, finish_reason };

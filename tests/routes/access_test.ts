@@ -116,3 +116,39 @@ Deno.test("who knows the data folder's key may name the directory of a job, othe
   assert.deepEqual(origins, [here, { kind: "rest" }, here, { kind: "rest" }]);
   Deno.removeSync(cwd);
 });
+
+Deno.test("pages of the named origins may ask from a browser, before and with a key; others may not", async () => {
+  const app = appOver(
+    { models: { list: () => page } },
+    { apiKeys: ["key"], corsOrigins: ["https://desk.example"] },
+  );
+  const allowed = (response: Response) => response.headers.get("access-control-allow-origin");
+  const Origin = "https://desk.example";
+  const asking = {
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization,content-type",
+  };
+  const before = (Origin: string) =>
+    app.request("/v1/chat/completions", { method: "OPTIONS", headers: { Origin, ...asking } });
+  const preflight = await before(Origin);
+  assert.deepEqual([preflight.status, allowed(preflight)], [204, Origin]);
+  assert.match(preflight.headers.get("access-control-allow-headers")!, /authorization/);
+  assert.equal(allowed(await before("https://else.example")), null);
+  const headers = { Origin, Authorization: "Bearer key" };
+  const models = await app.request("/v1/models", { headers });
+  assert.deepEqual([models.status, allowed(models)], [200, Origin]);
+  const refused = await app.request("/v1/models", { headers: { Origin } });
+  assert.deepEqual(
+    [refused.status, allowed(refused)],
+    [401, Origin],
+    "so that the page can tell why",
+  );
+});
+
+Deno.test("without named origins no page may ask", async () => {
+  const headers = { Origin: "https://desk.example" };
+  const response = await appOver({ models: { list: () => page } }).request("/v1/models", {
+    headers,
+  });
+  assert.equal(response.headers.get("access-control-allow-origin"), null);
+});

@@ -86,7 +86,7 @@ Deno.test("a field of a wrong value is named with its whole path", async () => {
 });
 
 Deno.test("every fault of a body is said at once", async () => {
-  const bad = { ...chat, temperature: 9, top_p: 0 };
+  const bad = { ...chat, temperature: 9, top_p: 2 };
   const { message } = await errorOf(
     await appOver({}).request("/v1/chat/completions", post(bad)),
   );
@@ -102,6 +102,17 @@ Deno.test("a body of another type gets 415 and hears which types are taken", asy
     assert.equal(code, "unsupported_media_type", path);
     assert.match(String(message), /application\/json/, path);
   }
+});
+
+Deno.test("a packed body gets 415 and hears to be sent as it is; identity is as it is", async () => {
+  const send = async (coding: string) => {
+    const init = post({ ...chat, temperature: 9 }, { "Content-Encoding": coding });
+    return await errorOf(await appOver({}).request("/v1/chat/completions", init));
+  };
+  const { code, param, message } = await send("gzip");
+  assert.deepEqual([code, param], ["unsupported_content_encoding", "Content-Encoding"]);
+  assert.match(String(message), /packed with gzip: send it as it is/);
+  assert.equal((await send("identity")).param, "temperature");
 });
 
 Deno.test("a missing body gets 400, not a crash", async () => {

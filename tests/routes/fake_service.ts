@@ -33,7 +33,13 @@ export function fakeService(rooms: Rooms = {}): Service {
 }
 
 export function appOver(rooms: Rooms, settings: Partial<AppSettings> = {}): App {
-  const silent = { apiKeys: [], uploadBytes: 1_000_000, bodyBytes: 10_000, log: () => {} };
+  const silent = {
+    apiKeys: [],
+    corsOrigins: [],
+    uploadBytes: 1_000_000,
+    bodyBytes: 10_000,
+    log: () => {},
+  };
   return buildApp(fakeService(rooms), { ...silent, ...settings });
 }
 

@@ -34,6 +34,26 @@ says(
   { ...job, method: { type: "supervised", supervised: { hyperparameters: { n_epoch: 3 } } } },
   "method.supervised.hyperparameters.n_epoch: there is no such key; the nearest one is n_epochs",
 );
+for (
+  const [path, body, key, today] of [
+    [CHAT, chat, "functions", "tools"],
+    [CHAT, chat, "function_call", "tool_choice"],
+    [TEXT, text, "max_completion_tokens", "max_tokens"],
+  ] as const
+) {
+  says(
+    `${key}, which ${path} does not have, is pointed to ${today}`,
+    path,
+    { ...body, [key]: 1 },
+    `${key}: there is no such key; the one for it is ${today}`,
+  );
+}
+says(
+  "a bias for what is no token's id hears what a key is",
+  CHAT,
+  { ...chat, logit_bias: { "100": 1, "利润": 5 } },
+  'logit_bias.利润: a key is the id of a token, in digits, got "利润"',
+);
 const price = { name: "price", parameters: { type: "object" } };
 for (
   const [where, more, nearest] of [
@@ -103,9 +123,9 @@ says(
 says(
   "a value out of range hears the range",
   CHAT,
-  { ...chat, temperature: 9, top_p: 0, n: 0 },
+  { ...chat, temperature: 9, top_p: 2, n: 0 },
   "n: an integer from 1 to 128 is needed, got 0; temperature: a number from 0 to 2 is needed, " +
-    "got 9; top_p: a number above 0, 1 at most is needed, got 0",
+    "got 9; top_p: a number from 0 to 1 is needed, got 2",
 );
 says(
   "a penalty that would leave nothing of the logits hears the range",

@@ -229,6 +229,7 @@ class TokenLogprob:
     bytes: list[int]
     logprob: float | None
     top: list[TopLogprob]
+    offset: int  # characters of the choice's text, its echo included, before the token's
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -78,6 +78,41 @@ def _byte_alphabet() -> dict[str, int]:
     return alphabet
 
 
+class Characters:
+    """Bytes that come in pieces as the characters they are; what is none becomes U+FFFD."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._count = 0  # whole characters so far
+
+    def push(self, piece: bytes, final: bool = False) -> str:
+        """The characters that are whole now."""
+        text = self._decoder.decode(piece, final)
+        self._count += len(text)
+        return text
+
+    def place(self, piece: bytes) -> int:
+        """The number of the character, from 0, that the first byte of the next piece is part of."""
+        unfinished: bytes = self._decoder.getstate()[0]
+        try:
+            codecs.utf_8_decode(unfinished + piece[:1], "strict", False)
+        except UnicodeDecodeError:  # it does not go on with it, so that one is a U+FFFD
+            return self._count + bool(unfinished)
+        return self._count
+
+
+def places(text: str, pieces: list[bytes]) -> list[int]:
+    """Where in `text`, which the pieces write, each begins, in characters."""
+    characters = Characters()
+    if pieces and pieces[0].startswith(b" ") and not text.startswith(" "):
+        pieces = [pieces[0][1:], *pieces[1:]]  # some tokenizers put a space before every text
+    found = []
+    for piece in pieces:
+        found.append(characters.place(piece))
+        characters.push(piece)
+    return found
+
+
 @dataclass
 class _Held:
     entry: TokenLogprob
@@ -95,24 +130,27 @@ class TextOutput:
     bytes_of: TokenBytes
     stop: list[str] = field(default_factory=list)
     marks: frozenset[int] = frozenset()  # control tokens that are shown: they stand around calls
+    before: int = 0  # characters of the choice's text that stand before the answer's: an echo
     stopped: bool = False
-    _decoder: Any = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
+    _characters: Characters = field(default_factory=Characters)
     _held: str = ""
     _released: int = 0  # characters
     _entries: list[_Held] = field(default_factory=list)
 
     def push(self, token: int, entry: TokenLogprob | None = None) -> str:
         """Takes one more token; returns the text that is now sure."""
+        piece = self.bytes_of.shown(token, self.marks)
         if entry is not None:
-            self._entries.append(_Held(entry, self._released + len(self._held)))
-        self._held += self._decoder.decode(self.bytes_of.shown(token, self.marks))
+            start = self._characters.place(piece)
+            self._entries.append(_Held(replace(entry, offset=self.before + start), start))
+        self._held += self._characters.push(piece)
         return self._release(len(self._held) - self._could_begin_stop())
 
     def finish(self) -> str:
         """The end: what was held back, half a character as the replacement character."""
         if self.stopped:
             return ""
-        self._held += self._decoder.decode(b"", final=True)
+        self._held += self._characters.push(b"", final=True)
         return self._release(len(self._held))
 
     def entries(self, all: bool = False) -> list[TokenLogprob]:

@@ -38,15 +38,14 @@ def score(logits: Tensor, tokens: Tensor, alternatives: int) -> Scores:
 def entry(
     bytes_of: TokenBytes, token: int, scores: Scores | None, row: int, count: int
 ) -> TokenLogprob:
-    """Row `row` of host-side `scores` as it crosses the bridge; None: the first of a prompt."""
+    """Row `row` of host-side `scores`; None: the first of a prompt. Its place in a text is still to come."""
+    text, raw = bytes_of.text(token), list(bytes_of.raw(token))
     if scores is None:
-        return TokenLogprob(token, bytes_of.text(token), list(bytes_of.raw(token)), None, [])
+        return TokenLogprob(token, text, raw, None, [], 0)
     top = [
         TopLogprob(i, bytes_of.text(i), list(bytes_of.raw(i)), value)
         for i, value in zip(
             scores.top_ids[row, :count].tolist(), scores.top[row, :count].tolist(), strict=True
         )
     ]
-    return TokenLogprob(
-        token, bytes_of.text(token), list(bytes_of.raw(token)), scores.chosen[row].item(), top
-    )
+    return TokenLogprob(token, text, raw, scores.chosen[row].item(), top, 0)

@@ -96,13 +96,20 @@ class Prompts:
             )
 
     def _chat(self, prompt: ChatPrompt) -> list[int]:
-        if prompt.tools and not self._takes_tools:
-            raise Refusal(
-                "tools_not_supported",
-                "This model's chat template has no form for tools: leave `tools` out or use a "
-                "model that was trained with them",
-                "tools",
-            )
+        if not self._takes_tools:
+            called = next((i for i, m in enumerate(prompt.messages) if m.tool_calls), None)
+            if prompt.tools or called is not None:
+                what, where = (
+                    ("tools", "tools")
+                    if prompt.tools
+                    else ("calls of tools", f"messages[{called}].tool_calls")
+                )
+                raise Refusal(
+                    "tools_not_supported",
+                    f"This model's chat template has no form for {what}: leave `{where}` out or "
+                    "use a model that was trained with them",
+                    where,
+                )
         if self._template is None:
             self._template = choose(self._name, self._tokenizer)
         return chat_ids(self._template, self._encoder, prompt.messages, prompt.tools)

@@ -5,16 +5,24 @@ It owns the texts of the choices and when each of them ends. It does not decide 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from bullion.contract.worker import DeltaEvent, DoneEvent, Event, TokenLogprob, Usage
-from bullion.engine.detokenize import TextOutput
+from bullion.engine.detokenize import TextOutput, places
 from bullion.engine.logprobs import entry
 from bullion.engine.runner import PromptScored, Sampled
 from bullion.engine.sequence import Sequence
 
 Finish = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Echo:
+    """A prompt that comes back before its answer."""
+
+    text: str
+    names_control_tokens: bool
 
 
 @dataclass
@@ -24,7 +32,7 @@ class Choice:
     sequence: Sequence
     output: TextOutput
     eos: frozenset[int]
-    echo: str | None  # the prompt's text, when it comes back first
+    echo: Echo | None
     grammar: Any = None
     finished: Finish | None = None
     _prompt: list[TokenLogprob] = field(default_factory=list)
@@ -44,11 +52,17 @@ class Choice:
             tokens = None
             if self.sequence.prompt_logprobs:
                 first = entry(self.output.bytes_of, self.sequence.tokens[0], None, 0, 0)
-                tokens, self._prompt = [first, *self._prompt], []
-            events.append(self._delta(self.echo, tokens))
+                tokens, self._prompt = self._placed(self.echo, [first, *self._prompt]), []
+            events.append(self._delta(self.echo.text, tokens))
         if self.sequence.max_new == 0:
             events += self.end("length")
         return events
+
+    def _placed(self, echo: Echo, tokens: list[TokenLogprob]) -> list[TokenLogprob]:
+        bytes_of = self.output.bytes_of
+        write = bytes_of.raw if echo.names_control_tokens else bytes_of.shown
+        found = places(echo.text, [write(token.id) for token in tokens])
+        return [replace(token, offset=at) for token, at in zip(tokens, found, strict=True)]
 
     def take(self, sampled: Sampled) -> list[Event]:
         sequence, token = self.sequence, sampled.token

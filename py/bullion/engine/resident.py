@@ -19,6 +19,7 @@ from bullion.contract.worker import (
     Event,
     FailedEvent,
     GenerateSpec,
+    Prompt,
     TextPrompt,
 )
 from bullion.data.call_format import MARKS, CallFormat, call_format
@@ -28,7 +29,7 @@ from bullion.engine.constrain import Grammars
 from bullion.engine.detokenize import TextOutput, TokenBytes
 from bullion.engine.pages import PagePool
 from bullion.engine.prompts import Context, Prompts
-from bullion.engine.request import Choice, Request
+from bullion.engine.request import Choice, Echo, Request
 from bullion.engine.runner import Launched, Runner
 from bullion.engine.sampling import Choosing, choice_seed
 from bullion.engine.scheduler import Scheduler
@@ -146,12 +147,7 @@ class Resident:
         wanted = spec.sampling.max_tokens
         max_new = room if wanted is None else min(wanted, room)
         self._check_bias(spec)
-        echo = None
-        if spec.echo:
-            if isinstance(spec.prompt, TextPrompt):
-                echo = spec.prompt.text
-            else:
-                echo = self.tokenizer.bytes_of.decode(prompt, special=True)
+        echo = self._echo(spec.prompt, prompt) if spec.echo else None
         calls = isinstance(spec.prompt, ChatPrompt) and spec.prompt.tools
         marks = self.tokenizer.marks if calls else frozenset()
         choices: list[Choice] = []
@@ -175,7 +171,8 @@ class Resident:
             endless = spec.sampling.ignore_eos and grammar is None
             eos = frozenset() if endless else self.tokenizer.eos
             stop = [s for s in spec.sampling.stop if s]
-            output = TextOutput(self.tokenizer.bytes_of, stop, marks)
+            before = len(echo.text) if echo else 0
+            output = TextOutput(self.tokenizer.bytes_of, stop, marks, before)
             choices.append(Choice(sequence, output, eos, echo, grammar))
         self.scheduler.add(choice.sequence for choice in choices)
         if adapter:
@@ -282,6 +279,11 @@ class Resident:
         if request.adapter:
             self.adapters.release(request.adapter)
         return [request.done()]
+
+    def _echo(self, prompt: Prompt, ids: list[int]) -> Echo:
+        if isinstance(prompt, TextPrompt):
+            return Echo(prompt.text, names_control_tokens=False)
+        return Echo(self.tokenizer.bytes_of.decode(ids, special=True), names_control_tokens=True)
 
     def _check_bias(self, spec: GenerateSpec) -> None:
         for token in spec.sampling.logit_bias:

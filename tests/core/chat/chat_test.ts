@@ -3,7 +3,7 @@ import { deepStrictEqual, equal, ok, rejects } from "node:assert/strict";
 import { ChatCompletion, ChatCompletionChunk, Completion } from "../../../contract/chat.ts";
 import { ChatRequest, CompletionRequest } from "../../../contract/chat.ts";
 import { BullionError } from "../../../contract/errors.ts";
-import { completion } from "../../../core/chat/answers.ts";
+import { chatLogprobs, completion } from "../../../core/chat/answers.ts";
 import { Bench, never } from "../jobs/room.ts";
 
 function chat(fields: Record<string, unknown> = {}): ChatRequest {
@@ -124,24 +124,6 @@ Deno.test("echoed log probabilities are aligned, the first without one", async (
     top_logprobs: [null, { "利润": -0.5 }],
     text_offset: [0, 1],
   });
-});
-
-Deno.test("text offsets go on from chunk to chunk", async () => {
-  await using bench = await Bench.open();
-  const chunks = await Array.fromAsync(
-    await bench.service.chat.streamText(text({ logprobs: 0 }), never),
-  );
-  deepStrictEqual(chunks.map(({ choices }) => choices[0]!.logprobs!.text_offset), [[0], [1]]);
-});
-
-Deno.test("text offsets count characters, not the units in which JavaScript holds them", async () => {
-  await using bench = await Bench.open();
-  bench.engine.words = ["😀", "a", "b"];
-  const request = text({ logprobs: 0 });
-  const { choices } = await bench.service.chat.completeText(request, never);
-  deepStrictEqual(choices[0]!.logprobs!.text_offset, [0, 1, 2]);
-  const chunks = await Array.fromAsync(await bench.service.chat.streamText(request, never));
-  deepStrictEqual(chunks.map(({ choices }) => choices[0]!.logprobs!.text_offset), [[0], [1], [2]]);
 });
 
 Deno.test("what a request leaves out is OpenAI's default", async () => {
@@ -273,13 +255,28 @@ Deno.test("tokens and waits are measured, of whole answers and of streams, each 
   equal(value("bullion_time_per_output_token_seconds_count"), 2);
 });
 
-Deno.test("text offsets point into the text, which leaves out control tokens", () => {
-  const token = (text: string) => ({ id: 1, text, bytes: [], logprob: -1, top: [] });
-  const tokens = ["<|begin_of_text|>", "\ufffd", "\ufffd", "利润", "。"].map(token);
-  const choice = { index: 0, text: "净利润。", tokens, finish_reason: "length" as const };
-  const usage = { prompt_tokens: 5, completion_tokens: 0, cached_tokens: 0 };
+const TOKEN = { id: 1, logprob: -2, top: [], offset: 0 };
+
+/** A token of these bytes, as the engine tells it. */
+function bytes(...bytes: number[]) {
+  return { ...TOKEN, text: new TextDecoder().decode(Uint8Array.from(bytes)), bytes };
+}
+
+Deno.test("tokens that are no whole characters go by their bytes, so that none is taken for another", () => {
+  const rivals = [bytes(0x93), bytes(0x94)].map((token) => ({ ...token, logprob: -1 }));
+  const tokens = [{ ...bytes(0xe5, 0x87), top: rivals }, bytes(0xef, 0xbf, 0xbd), bytes(0x61)];
+  const choice = { index: 0, text: "", tokens, finish_reason: "length" as const };
+  const usage = { prompt_tokens: 1, completion_tokens: 3, cached_tokens: 0 };
   const { choices } = completion({ id: "cmpl-1", created: 0, model: "m" }, [choice], usage);
-  deepStrictEqual(choices[0]!.logprobs!.text_offset, [0, 0, 0, 1, 3]);
+  deepStrictEqual(choices[0]!.logprobs!.tokens, ["bytes:\\xe5\\x87", "\ufffd", "a"]);
+  deepStrictEqual(choices[0]!.logprobs!.top_logprobs, [
+    { "bytes:\\x93": -1, "bytes:\\x94": -1, "bytes:\\xe5\\x87": -2 },
+    { "\ufffd": -2 },
+    { a: -2 },
+  ]);
+  const content = chatLogprobs(tokens)!.content!;
+  deepStrictEqual(content.map(({ token }) => token), ["\\xe5\\x87", "\ufffd", "a"]);
+  deepStrictEqual(content[0]!.bytes, [0xe5, 0x87]);
 });
 
 Deno.test("prompts of one request are handed over as their choices can run, never into the queue", async () => {

@@ -47,3 +47,18 @@ Deno.test("a seed may have 64 bits, with a sign or without", () => {
     assert.equal(GenerateSpec.parse(spec).sampling.seed, Number(seed));
   }
 });
+
+Deno.test("top_p 0 is a share that the likeliest token of any vocabulary reaches alone", () => {
+  const { top_p } = chat({ top_p: 0 }).sampling;
+  assert.ok(top_p > 0 && top_p < 1 / 200_000);
+  assert.equal(chat({ top_p: 0.3 }).sampling.top_p, 0.3);
+});
+
+Deno.test("of an assistant's message texts and refusals are read, in their order", () => {
+  const content = [{ type: "text", text: "a" }, { type: "refusal", refusal: "b" }];
+  const { prompt } = chat({ messages: [...messages, { role: "assistant", content }] });
+  assert.ok(prompt.kind === "chat");
+  assert.equal(prompt.messages[1]!.content, "ab");
+  const user = { messages: [{ role: "user", content }] };
+  assert.throws(() => chat(user), "nobody else refuses");
+});

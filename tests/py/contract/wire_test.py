@@ -57,7 +57,7 @@ NAN, INF = float("nan"), float("inf")
         (ProgressEvent("a", 1, 2, 1.0, 8.5, 1e-2, NAN, 3, 4.0, 5.0, 6.0), "grad_norm is nan"),
         (EvaluatedEvent("a", 1, 1.0, 0.5, {"eval_accuracy": INF}), "metrics.eval_accuracy is inf"),
         (
-            DeltaEvent("a", 0, "t", [TokenLogprob(1, "t", [116], -INF, [])], 1, None),
+            DeltaEvent("a", 0, "t", [TokenLogprob(1, "t", [116], -INF, [], 0)], 1, None),
             r"tokens\[0\].logprob is -inf",
         ),
     ],

@@ -106,3 +106,7 @@ def test_choice_k_of_n_is_the_text_of_seed_plus_k(serving: Serving) -> None:
     for index in range(3):
         single = serving.text(generate(f"one{index}", [0, 5, 6], seed=10 + index, **settings))
         assert serving.texts[("many", index)] == single
+
+
+def test_a_tiny_top_p_leaves_the_likeliest_token_alone() -> None:
+    assert set(drawn(2000, temperature=2.0, top_p=1e-6)) == {0}

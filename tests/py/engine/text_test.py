@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bullion.contract.worker import ChatPrompt, Message, TextPrompt, Tokenize, TokenLogprob
-from bullion.engine.detokenize import TextOutput, TokenBytes
+from bullion.engine.detokenize import TextOutput, TokenBytes, places
 from bullion.models.load import load_tokenizer
 from serving import Serving, generate
 
@@ -69,11 +70,56 @@ def test_entries_leave_with_their_text_and_not_when_it_was_cut_away(tokenizer: A
     output = TextOutput(bytes_of, ["bc"])
     left: list[str] = []
     for token in tokenizer("aabcb", add_special_tokens=False)["input_ids"]:
-        output.push(token, TokenLogprob(token, bytes_of.text(token), [], -1.0, []))
+        output.push(token, TokenLogprob(token, bytes_of.text(token), [], -1.0, [], 0))
         left += [entry.text for entry in output.entries()]
         if output.stopped:
             break
     assert left + [entry.text for entry in output.entries(all=True)] == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([b"a", "利".encode(), b"b"], [0, 1, 2]),
+        (["利".encode()[:1], "利".encode()[1:], b"b"], [0, 0, 1]),
+        (["😀".encode()[:2], b"b", b""], [0, 1, 2]),  # broken off
+        ([b"\x93", b"\x94", "利".encode()[:2], "利".encode()[:1], b"b"], [0, 1, 2, 3, 4]),
+        ([b"a" + "利".encode()[:2], "利".encode()[2:] + b"b", b"c"], [0, 1, 3]),
+        (["\ufffd".encode()[:2], "\ufffd".encode()[2:], b"c"], [0, 0, 1]),
+    ],
+)
+def test_a_token_begins_at_the_character_that_its_first_byte_is_part_of(
+    pieces: list[bytes], expected: list[int]
+) -> None:
+    text = b"".join(pieces).decode("utf-8", errors="replace")
+    assert places(text, pieces) == expected
+
+
+def test_a_space_that_a_tokenizer_puts_before_a_text_is_nowhere_in_it() -> None:
+    assert places("a b", [b" a", b" b"]) == [0, 1]
+    assert places(" a b", [b" a", b" b"]) == [0, 2]
+
+
+def test_offsets_go_on_from_the_echo_to_the_answer_and_leave_control_tokens_out(
+    serving: Serving, tokenizer: Any
+) -> None:
+    text = "营业收入 12"
+    bias = {"300": 100.0}
+    asked = {"echo": True, "logprobs": 0, "max_tokens": 2, "logit_bias": bias}
+    serving.run([generate("a", TextPrompt("text", text), **asked)])
+    entries = serving.tokens[("a", 0)]
+    assert [entry.offset for entry in entries[:2]] == [0, 0]  # begin-of-text is not shown
+    drawn = len(entries[-1].text)
+    assert [entry.offset for entry in entries[-2:]] == [len(text), len(text) + drawn]
+    ids = [entry.id for entry in entries[:-2]]
+    serving.run([generate("b", ids, **asked)])
+    named = serving.tokens[("b", 0)]  # of a prompt in ids control tokens are shown
+    assert [entry.offset for entry in named[:2]] == [0, len("<|begin_of_text|>")]
+    assert named[-1].offset == len("<|begin_of_text|>") + len(text) + drawn
+    written = serving.texts[("b", 0)]
+    for entry, after in pairwise(named):
+        if "\ufffd" not in entry.text:
+            assert written[entry.offset : after.offset] == entry.text
 
 
 def test_control_tokens_write_nothing_into_an_answer(tokenizer: Any) -> None:
@@ -146,3 +192,8 @@ def test_tools_are_refused_where_the_chat_template_has_no_form_for_them(serving:
     tools = [{"type": "function", "function": {"name": "revenue"}}]
     serving.run([generate("a", ChatPrompt("chat", [Message("user", "x")], tools))])
     assert serving.failed["a"].error.code == "tools_not_supported"
+    call = {"id": "1", "type": "function", "function": {"name": "revenue", "arguments": {}}}
+    called = [Message("user", "x"), Message("assistant", "", tool_calls=[call])]
+    serving.run([generate("b", ChatPrompt("chat", called, None))])
+    error = serving.failed["b"].error
+    assert (error.code, error.param) == ("tools_not_supported", "messages[1].tool_calls")
