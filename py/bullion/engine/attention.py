@@ -1,9 +1,9 @@
 """Attention over paged keys and values on the CPU, one sequence after the other.
 
 A row's result depends on its own sequence alone: not on who else is in the batch, not on how a prompt
-was cut into pieces, not on which pages it holds. For that, a prompt's query rows are padded to whole
-blocks of the kernel and its keys to whole pages, masked: the kernel then sums in one order whatever
-the lengths are (a test looks).
+was cut into pieces, not on which pages it holds. Libraries sum in an order that the lengths decide, so
+a prompt's rows are computed a page at a time over the keys up to the end of that page, masked: the
+lengths are then those of the row's place (a test looks). It also halves the work of a long prompt.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-_BLOCK = 32  # query rows the kernel works on at once
 
 
 @dataclass(frozen=True)
@@ -63,25 +61,35 @@ def _decode(cache: Tensor, span: Span, heads: int, out: Tensor) -> Callable[[int
 
 
 def _prompt(cache: Tensor, span: Span, heads: int, out: Tensor) -> Callable[[int, Tensor], None]:
-    kv_heads, size = cache.shape[3] // 2, cache.shape[4]
+    """Rows of one page at a time, over the keys of all pages up to theirs; query heads of a group are
+    the kernel's rows beside each other."""
+    page, kv_heads, size = cache.shape[2], cache.shape[3] // 2, cache.shape[4]
     count, group = span.end - span.start, heads // kv_heads
-    padded = -(-count // _BLOCK) * _BLOCK
-    whole = -(-span.length // cache.shape[2]) * cache.shape[2]
-    held = _held(cache, span.pages, whole)
-    places = torch.arange(span.length - count, span.length - count + padded).unsqueeze(1)
-    mask = torch.zeros(padded, whole).masked_fill_(torch.arange(whole) > places, float("-inf"))
-    into = out[span.start : span.end].view(count, kv_heads, group, size)
+    start = span.length - count
+    before, lead = divmod(
+        start, page
+    )  # whole pages, then rows of the first one, that were computed
+    blocks = -(-span.length // page) - before
+    held = _held(cache, span.pages, (before + blocks) * page)
+    masks = torch.zeros(page, (before + blocks) * page)
+    masks[:, -page:] = torch.full((page, page), float("-inf")).triu(1)
+    masks = masks.repeat(group, 1)  # the end of it is the mask of fewer keys
+    padding = (0, 0, 0, 0, lead, blocks * page - lead - count)
+    into = out[span.start : span.end].unflatten(1, (heads, size))
 
     def mix(layer: int, q: Tensor) -> None:
-        keys, values = (
-            x.transpose(0, 1).expand(-1, group, -1, -1)  # (kv_heads, group, whole, D)
-            for x in held(layer)
-        )
-        rows = q[span.start : span.end].unflatten(1, (kv_heads, group)).permute(1, 2, 0, 3)
-        if padded > count:
-            rows = F.pad(rows, (0, 0, 0, padded - count))
-        mixed = F.scaled_dot_product_attention(rows, keys, values, attn_mask=mask)
-        into.copy_(mixed[:, :, :count].permute(2, 0, 1, 3))
+        keys, values = held(layer)
+        rows = F.pad(q[span.start : span.end], padding)
+        rows = rows.view(blocks, page, kv_heads, group, size).permute(0, 2, 3, 1, 4)
+        rows = rows.reshape(blocks, 1, kv_heads, group * page, size)
+        mixed = torch.empty_like(rows)
+        for block in range(blocks):
+            seen = (before + block + 1) * page
+            mixed[block] = F.scaled_dot_product_attention(
+                rows[block], keys[:, :, :seen], values[:, :, :seen], attn_mask=masks[:, -seen:]
+            )
+        mixed = mixed.view(blocks, kv_heads, group, page, size).permute(0, 3, 1, 2, 4)
+        into.copy_(mixed.reshape(blocks * page, heads, size)[lead : lead + count])
 
     return mix
 

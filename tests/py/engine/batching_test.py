@@ -244,12 +244,12 @@ def test_several_adapters_answer_in_one_batch_as_each_does_alone(
 
 def test_attention_does_not_depend_on_how_a_prompt_is_cut_into_pieces() -> None:
     torch.manual_seed(0)
-    pages = range(1, 20)
-    cache = torch.randn(1, 20, 16, 4, 32)
-    q = torch.randn(300, 8, 32)
-    whole = StepAttention(cache, [Span(0, 300, 300, pages, True)], 300, 8)(0, q)
-    for cuts in ((7, 100), (16, 48, 296), (1, 2, 5, 299)):
-        for start, end in zip((0, *cuts), (*cuts, 300), strict=True):
+    pages = range(1, 70)
+    cache = torch.randn(1, 70, 16, 4, 32)
+    q = torch.randn(1100, 8, 32)
+    whole = StepAttention(cache, [Span(0, 1100, 1100, pages, True)], 1100, 8)(0, q).clone()
+    for cuts in ((7, 100), (16, 48, 296), (1, 2, 5, 299, 700), range(33, 1100, 33)):
+        for start, end in zip((0, *cuts), (*cuts, 1100), strict=True):
             span = Span(0, end - start, end, pages[: -(-end // 16)], True)
             piece = StepAttention(cache, [span], end - start, 8)(0, q[start:end])
             assert torch.equal(piece, whole[start:end])
