@@ -1,4 +1,8 @@
 /** Opens the service over its Python doors and, where asked, puts it on an address. */
+import { getRequestListener } from "@hono/node-server";
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { Engine } from "../bridge/engine.ts";
 import { Trainer } from "../bridge/trainer.ts";
 import { BullionError } from "../contract/errors.ts";
@@ -62,15 +66,17 @@ export async function listen(config: ServerConfig, python: string): Promise<List
       bodyBytes: config.limits.max_body_bytes,
       log: logger(config.log_level, "error"),
     });
-    const server = bind(config, (request) => app.fetch(request));
-    const url = urlOf(config.host, server.addr.port);
-    service.announce(urlHere(config.host, server.addr.port));
+    const server = await bind(config, (request) => app.fetch(genuine(request)));
+    const { port } = server.address() as AddressInfo;
+    service.announce(urlHere(config.host, port));
     return {
       service,
-      url,
+      url: urlOf(config.host, port),
       async close() {
-        const drained = server.shutdown();
+        const drained = new Promise((resolve) => server.close(resolve));
+        server.closeIdleConnections();
         await service.close();
+        server.closeIdleConnections();
         await drained;
       },
     };
@@ -80,26 +86,58 @@ export async function listen(config: ServerConfig, python: string): Promise<List
   }
 }
 
+/** How long a connection may stay open without a request; clients keep theirs for less. */
+const KEEP_ALIVE_MS = 75_000;
+
 type Handler = (request: Request) => Response | Promise<Response>;
 
-function bind(config: ServerConfig, handler: Handler): Deno.HttpServer<Deno.NetAddr> {
+/**
+ * By node:http, as Deno.serve (2.9) does not tell that a client has left while its answer is being
+ * made, unless head and body of its request came in one piece: SDKs send two.
+ */
+async function bind(config: ServerConfig, handler: Handler): Promise<Server> {
+  const server = createServer(getRequestListener(handler, { overrideGlobalObjects: false }));
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   try {
-    const { host: hostname, port } = config;
-    return Deno.serve({ hostname, port, onListen: () => {} }, handler);
+    assertMayListen(config);
+    const listening = once(server, "listening");
+    server.listen(config.port, config.host);
+    await listening;
+    return server;
   } catch (cause) {
     throw cannotListen(config, cause as Error);
   }
 }
 
+/**
+ * What the listener makes of a request is none to who makes another one of it, as Hono's limit does for
+ * a body whose length is not stated.
+ */
+function genuine(request: Request): Request {
+  if (request.body === null || request.headers.has("content-length")) return request;
+  const { url, method, headers, body, signal } = request;
+  return new Request(url, { method, headers, body, signal });
+}
+
+/** Throws before node:http does: its refusal cannot be caught. */
+function assertMayListen({ host, port }: ServerConfig): void {
+  const asked = {
+    name: "net",
+    host: `${host.includes(":") ? `[${host}]` : host}:${port}`,
+  } as const;
+  if (Deno.permissions.querySync(asked).state === "granted") return;
+  throw new Error(
+    "deno task serve may listen on 127.0.0.1, localhost and ::1, and everywhere with 0.0.0.0 or ::",
+  );
+}
+
 function cannotListen({ host, port }: ServerConfig, cause: Error): BullionError {
   const text = `Cannot listen on ${host}:${port}: `;
-  if (cause instanceof Deno.errors.AddrInUse) {
-    const message = `${text}${cause.message}. Choose another with --port`;
+  if ((cause as Error & { code?: string }).code === "EADDRINUSE") {
+    const message = `${text}the address is in use. Choose another with --port`;
     return new BullionError("address_in_use", message, { param: "port", cause });
   }
-  const why = cause instanceof Deno.errors.NotCapable
-    ? "deno task serve may listen on 127.0.0.1, localhost and ::1, and everywhere with 0.0.0.0 or ::"
-    : cause.message;
+  const why = cause.message;
   const message = `${text}${why}. Choose another with --host`;
   return new BullionError("address_not_usable", message, { param: "host", cause });
 }

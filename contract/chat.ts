@@ -60,7 +60,7 @@ const Format = z.discriminatedUnion("type", [
 
 /** What chat and completion requests share. The last four are extensions many servers know. */
 const sampling = {
-  model: z.string().min(1),
+  model: z.string().min(1).max(1_000),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   presence_penalty: z.number().min(-2).max(2).nullish(),
   logit_bias: z.record(TokenId, z.number().min(-100).max(100)).nullish(),

@@ -3,7 +3,7 @@ import { createRoute } from "@hono/zod-openapi";
 import { ChatCompletion, ChatRequest } from "../contract/chat.ts";
 import type { Chat } from "../core/service.ts";
 import type { App } from "./router.ts";
-import { sendEvents } from "./events.ts";
+import { leavingOf, sendEvents } from "./events.ts";
 import { answers } from "./responses.ts";
 import { chunkFrames } from "./streams.ts";
 
@@ -20,7 +20,7 @@ export function addChat(app: App, chat: Chat): void {
   app.openapi(create, async (c) => {
     const request = c.req.valid("json");
     if (!request.stream) return c.json(await chat.complete(request, c.req.raw.signal), 200);
-    const leaving = new AbortController();
+    const leaving = leavingOf(c);
     const chunks = await chat.stream(request, leaving.signal);
     return sendEvents(c, leaving, chunkFrames(chunks)) as never;
   });

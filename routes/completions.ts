@@ -9,7 +9,7 @@ import {
 } from "../contract/chat.ts";
 import type { Chat } from "../core/service.ts";
 import type { App } from "./router.ts";
-import { sendEvents } from "./events.ts";
+import { leavingOf, sendEvents } from "./events.ts";
 import { answers } from "./responses.ts";
 import { chunkFrames } from "./streams.ts";
 
@@ -59,7 +59,7 @@ export function addCompletions(app: App, chat: Chat): void {
   app.openapi(create, async (c) => {
     const request = c.req.valid("json");
     if (!request.stream) return c.json(await chat.completeText(request, c.req.raw.signal), 200);
-    const leaving = new AbortController();
+    const leaving = leavingOf(c);
     const chunks = await chat.streamText(request, leaving.signal);
     return sendEvents(c, leaving, chunkFrames(chunks)) as never;
   });

@@ -8,7 +8,7 @@ import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "zod";
 import { asBullionError, BullionError } from "../contract/errors.ts";
-import { faultsOf } from "./faults.ts";
+import { faultsOf, MOST_UNKNOWN } from "./faults.ts";
 
 export const ErrorBody = z.object({
   error: z.object({
@@ -98,17 +98,15 @@ export function respond(c: Context, thrown: unknown, log: (line: string) => void
   return c.json(bodyOf(error), status);
 }
 
-const MOST_UNKNOWN = 5; // unknown keys that one error names
-
 /** A failed zod check as one error: its faults named, `param` the first one's path. */
 export function fromZod(error: z.core.$ZodError, where: string): BullionError {
   const faults = faultsOf(error.issues, where);
   const [first] = faults;
-  const unnamed = faults.filter(({ isUnknown }) => isUnknown).slice(MOST_UNKNOWN);
+  const unnamed = new Set(faults.filter(({ isUnknown }) => isUnknown).slice(MOST_UNKNOWN));
   const sentences = faults
-    .filter((fault) => !unnamed.includes(fault))
+    .filter((fault) => !unnamed.has(fault))
     .map(({ path, sentence }) => `${path}: ${sentence}`);
-  if (unnamed.length > 0) sentences.push(`and ${unnamed.length} more unknown keys`);
+  if (unnamed.size > 0) sentences.push(`and ${unnamed.size} more unknown keys`);
   const message = sentences.join("; ");
   const param = first === undefined || first.path === where ? null : first.path;
   const code = first?.isUnknown ? "unknown_parameter" : "invalid_request";
@@ -117,10 +115,26 @@ export function fromZod(error: z.core.$ZodError, where: string): BullionError {
 
 function ofRequest(c: Context, thrown: unknown): BullionError {
   if (thrown instanceof HTTPException) return fromHono(c, thrown);
-  if (thrown instanceof DOMException && thrown.name === "AbortError" && c.req.raw.signal.aborted) {
+  if (hasLeft(c) || isBrokenOff(thrown)) {
     return new BullionError("cancelled", "The client left before the answer", { cause: thrown });
   }
+  if (thrown instanceof RangeError && /call stack/.test(thrown.message)) {
+    const message =
+      "Cannot take the request in: it has too many faults to name, or is nested too " +
+      "deeply. Send a small part of it to see what is wrong";
+    return new BullionError("invalid_request", message, { cause: thrown });
+  }
   return asBullionError(thrown);
+}
+
+function hasLeft(c: Context): boolean {
+  return c.req.raw.signal.aborted;
+}
+
+/** node:http's word for a connection that ended within a request's body. */
+function isBrokenOff(thrown: unknown): boolean {
+  return thrown instanceof Error && thrown.message === "aborted" &&
+    (thrown as Error & { code?: string }).code === "ECONNRESET";
 }
 
 /** What Hono and its validators refuse by themselves, in our words. */

@@ -22,6 +22,15 @@ export interface Frame {
   event?: string;
 }
 
+/** Aborts when the client leaves before there is a stream; `sendEvents` does so from then on. */
+export function leavingOf(c: Context): AbortController {
+  const leaving = new AbortController();
+  const { signal } = c.req.raw;
+  if (signal.aborted) leaving.abort();
+  else signal.addEventListener("abort", () => leaving.abort(), { once: true });
+  return leaving;
+}
+
 /**
  * Sends what `frames` yields until it ends or the client leaves, which aborts `leaving`. An error is
  * sent as a frame with OpenAI's error body, named `errorEvent` where the protocol has named events.

@@ -8,6 +8,9 @@ import type { z } from "zod";
 import { instead, nearest } from "../core/config/nearest.ts";
 import { expectationOf, isInteger, type Schema, spoken } from "./expectations.ts";
 
+/** Unknown keys of one place that are named; looking for what was meant takes time for each. */
+export const MOST_UNKNOWN = 5;
+
 export interface Fault {
   path: string; // messages[2].content
   sentence: string;
@@ -22,7 +25,8 @@ export function sentenceOf(issue: RawIssue): string | undefined {
   switch (issue.code) {
     case "unrecognized_keys": {
       const known = Object.keys(schema?._zod.def.shape ?? {});
-      return issue.keys.map((key) => `there is no such key; ${meant(key, known)}`).join("\n");
+      return issue.keys.slice(0, MOST_UNKNOWN)
+        .map((key) => `there is no such key; ${meant(key, known)}`).join("\n");
     }
     case "invalid_key":
       return `${issue.issues[0]?.message ?? "cannot be a key here"}, got ${spoken(issue.input)}`;
@@ -80,7 +84,7 @@ function faultsAt(issue: z.core.$ZodIssue, before: PropertyKey[], where: string)
     const sentences = issue.message.split("\n");
     return issue.keys.map((key, i) => ({
       path: written([...path, key]),
-      sentence: sentences[i]!,
+      sentence: sentences[i] ?? "there is no such key",
       isUnknown: true,
     }));
   }
@@ -110,9 +114,13 @@ function needed(wanted: string | readonly unknown[], value: unknown): string {
   return `${what} is needed, got ${spoken(value)}${hint}`;
 }
 
+const LONGEST = 100; // characters of a key that are shown
+
 function written(path: PropertyKey[]): string {
   return path.reduce<string>((text, part) => {
     if (typeof part === "number") return `${text}[${part}]`;
-    return text === "" ? String(part) : `${text}.${String(part)}`;
+    const name = String(part);
+    const shown = name.length > LONGEST ? `${name.slice(0, LONGEST)}…` : name;
+    return text === "" ? shown : `${text}.${shown}`;
   }, "");
 }

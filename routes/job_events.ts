@@ -3,7 +3,7 @@ import type { Context } from "hono";
 import { BullionError } from "../contract/errors.ts";
 import type { PageQuery } from "../contract/page.ts";
 import type { Jobs } from "../core/service.ts";
-import { type Frame, sendEvents } from "./events.ts";
+import { type Frame, leavingOf, sendEvents } from "./events.ts";
 
 /** The page that `query` asks for, or a stream if it or the Accept header asks for one. */
 export function jobEvents(
@@ -15,7 +15,7 @@ export function jobEvents(
   const wanted = query.stream === "true" || query.stream === "1" ||
     (c.req.header("accept") ?? "").includes("text/event-stream");
   if (!wanted) return c.json(jobs.events(id, query), 200);
-  const leaving = new AbortController();
+  const leaving = leavingOf(c);
   const frames = framesOf(jobs, id, lastSeen(c), leaving.signal);
   // The route's declared answer is the page; a stream is the same resource in another media type.
   return sendEvents(c, leaving, frames, "error") as never;

@@ -63,7 +63,7 @@ export class Residents {
       this.#assertKept(model);
       signal.throwIfAborted();
       const known = this.#residents.get(name);
-      if (known) return await this.#lease(known);
+      if (known) return await this.#lease(known, signal);
       const groups = this.#inTheWay(base);
       if (groups === null) break;
       const oldest = oldestFree(groups);
@@ -73,7 +73,7 @@ export class Residents {
     const resident: Resident = { name, base, loading, users: 0, lastUse: 0 };
     this.#residents.set(name, resident);
     loading.catch(() => this.#drop(resident));
-    return await this.#lease(resident);
+    return await this.#lease(resident, signal);
   }
 
   /** The engine says that it does not have the model any more: the next request loads it again. */
@@ -147,7 +147,7 @@ export class Residents {
     );
   }
 
-  async #lease(resident: Resident): Promise<Lease> {
+  async #lease(resident: Resident, signal: AbortSignal): Promise<Lease> {
     resident.users += 1;
     let over = false;
     const end = () => {
@@ -159,7 +159,7 @@ export class Residents {
       this.#wakeAll();
     };
     try {
-      const facts = await resident.loading;
+      const facts = await unlessAborted(resident.loading, signal);
       return { name: resident.name, facts, [Symbol.dispose]: end };
     } catch (error) {
       end();
@@ -244,6 +244,18 @@ function unavailable(reason: string): BullionError {
 function stopping(): BullionError {
   const message = "Cannot answer as the service is stopping: ask again when it has started anew";
   return new BullionError("service_stopping", message);
+}
+
+/** The promise's value; rejects as soon as the signal aborts, whatever becomes of the promise. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 function isIn(folder: string, path: string): boolean {

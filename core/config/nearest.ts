@@ -26,6 +26,7 @@ export function editDistance(a: string, b: string): number {
 
 /** The word that was meant; among equals the first of `known`. Null if none is near. */
 export function nearest(word: string, known: Iterable<string>): string | null {
+  if (word.length > LONGEST) return null;
   const words = [...known];
   const lower = word.toLowerCase();
   const whichHolds = (holds: (candidate: string) => boolean) =>
@@ -47,6 +48,7 @@ export function instead(word: string, known: Iterable<string>, otherwise = "take
 }
 
 const FEW = 12; // words that a message lists
+const LONGEST = 200; // letters of a word that is looked for: more than any name has
 const SHORTEST = 3; // letters from which a part of a word says which one is meant
 
 /** The word with the fewest slips between, if a third of its letters at most are wrong. */

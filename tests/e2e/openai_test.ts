@@ -150,3 +150,44 @@ Deno.test("a client that leaves a stream frees its place", async () => {
   const running = async () => (await service.get<Ready>("/readyz")).engine.engine?.running;
   await until(async () => await running() === 0, 5, "the engine goes on with nobody listening");
 });
+
+/** Sends a request whose body comes after its head, as most SDKs do, and does not read the answer. */
+async function ask(body: Record<string, unknown>): Promise<Deno.TcpConn> {
+  const { hostname, port } = new URL(service.url);
+  const connection = await Deno.connect({ hostname, port: Number(port) });
+  const bytes = new TextEncoder().encode(JSON.stringify(body));
+  const head = `POST /v1/completions HTTP/1.1\r\nHost: ${hostname}\r\n` +
+    `Content-Type: application/json\r\nContent-Length: ${bytes.length}\r\n\r\n`;
+  await connection.write(new TextEncoder().encode(head));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await connection.write(bytes);
+  return connection;
+}
+
+for (const stream of [false, true]) {
+  Deno.test(`clients that leave before the end free their places, the waiting too (stream ${stream})`, async () => {
+    const counts = async () => {
+      const text = await (await fetch(`${service.url}/metrics`)).text();
+      return ["running", "waiting"].map((state) =>
+        Number(new RegExp(`^bullion_requests_${state} (\\d+)$`, "m").exec(text)![1])
+      );
+    };
+    const are = (wanted: [number, number], why: string) =>
+      until(async () => String(await counts()) === String(wanted), 10, why);
+    const body = {
+      model: "bullion-tiny",
+      prompt: "净",
+      max_tokens: 1500,
+      ignore_eos: true,
+      stream,
+    };
+    const running = await ask({ ...body, n: 128 });
+    await are([128, 0], "the first one does not run");
+    const waiting = await ask({ ...body, n: 2 });
+    await are([128, 2], "the second one does not wait");
+    waiting.close();
+    await are([128, 0], "who left is still waited for");
+    running.close();
+    await are([0, 0], "the engine goes on with nobody listening");
+  });
+}

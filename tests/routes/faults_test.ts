@@ -227,3 +227,20 @@ Deno.test("a query hears what is taken, too", async () => {
     'limit: an integer from 1 to 10000 is needed; order: one of "asc", "desc" is needed, got "up"',
   );
 });
+
+Deno.test("a body of nothing but faults is refused soon, and in few words", async () => {
+  const many = (count: number, of: (i: number) => string) =>
+    Array.from({ length: count }, (_, i) => of(i)).join(",");
+  const bodies = {
+    keys: `{"model":"m","prompt":"a",${many(150_000, (i) => `"k${i}":1`)}}`,
+    "one long key": `{"model":"m","prompt":"a","${"x".repeat(5_000_000)}":1}`,
+    "a long name": `{"model":"${"x".repeat(5_000_000)}","prompt":"a"}`,
+    biases: `{"model":"m","prompt":"a","logit_bias":{${many(200_000, (i) => `"k${i}":1`)}}}`,
+  };
+  const app = appOver({}, { bodyBytes: 20_000_000 });
+  for (const [what, body] of Object.entries(bodies)) {
+    const response = await app.request(TEXT, post(body));
+    const text = await response.text();
+    assert.deepEqual([what, response.status, text.length < 1_000], [what, 400, true]);
+  }
+});

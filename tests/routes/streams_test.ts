@@ -76,25 +76,27 @@ Deno.test("a client that leaves a stream aborts its signal at once", async () =>
   await aborted.promise;
 });
 
-Deno.test("a client that leaves a plain request aborts the signal of the answer", async () => {
-  const client = new AbortController();
-  const aborted = Promise.withResolvers<void>();
-  const complete = (_: unknown, signal: AbortSignal) => {
-    signal.addEventListener("abort", () => aborted.resolve());
-    return new Promise<never>((_, reject) => {
-      signal.addEventListener("abort", () => reject(new BullionError("cancelled", "left")));
+for (const kind of ["complete", "stream"] as const) {
+  Deno.test(`a client that leaves before its answer begins aborts the signal of ${kind}`, async () => {
+    const client = new AbortController();
+    const aborted = Promise.withResolvers<void>();
+    const waits = (_: unknown, signal: AbortSignal) => {
+      signal.addEventListener("abort", () => aborted.resolve());
+      return new Promise<never>((_, reject) => {
+        signal.addEventListener("abort", () => reject(new BullionError("cancelled", "left")));
+      });
+    };
+    const request = new Request("http://service/v1/chat/completions", {
+      ...post({ ...asked, stream: kind === "stream" }),
+      signal: client.signal,
     });
-  };
-  const request = new Request("http://service/v1/chat/completions", {
-    ...post({ ...asked, stream: false }),
-    signal: client.signal,
+    const answer = appOver({ chat: { [kind]: waits } }).request(request);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    client.abort();
+    await aborted.promise;
+    await answer;
   });
-  const answer = appOver({ chat: { complete } }).request(request);
-  await new Promise((resolve) => setTimeout(resolve, 5));
-  client.abort();
-  await aborted.promise;
-  await answer;
-});
+}
 
 const jobs = (seen: number[] = []) => ({
   getTrain: () => ({}) as never,

@@ -211,3 +211,18 @@ Deno.test("an adapter over a base that is deleted hears that it is the base that
   const message = /"a" as the base that it lies over is being deleted/;
   await rejects(residents.acquire(model("a", "/jobs/1/adapter"), never), { message });
 });
+
+Deno.test("who leaves while a model is loaded waits no longer; who stays gets it", async () => {
+  const engine = new FakeEngine();
+  const load = Promise.withResolvers<void>();
+  engine.loading = () => load.promise;
+  const residents = new Residents(engine, 1);
+  const leaving = new AbortController();
+  const left = residents.acquire(model("a"), leaving.signal);
+  const staying = residents.acquire(model("a"), never);
+  leaving.abort();
+  await rejects(left, { name: "AbortError" });
+  load.resolve();
+  (await staying)[Symbol.dispose]();
+  deepStrictEqual(engine.calls, ["load /m/a"]);
+});
