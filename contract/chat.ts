@@ -70,8 +70,8 @@ const sampling = {
   stop: z.union([Text, z.array(Text).max(4)]).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.strictObject({
-    include_usage: z.boolean().optional(),
-    include_obfuscation: z.boolean().optional(), // accepted, changes nothing: chunks are not padded
+    include_usage: z.boolean().nullish(),
+    include_obfuscation: z.boolean().nullish(), // accepted, changes nothing: chunks are not padded
   }).nullish(),
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
@@ -213,7 +213,7 @@ export type Completion = z.infer<typeof Completion>;
 export const TokenizeRequest = z.strictObject({
   model: z.string().optional(), // left out: the one model that is loaded
   prompt: Text,
-  add_special_tokens: z.boolean().default(true),
+  add_special_tokens: z.boolean().nullish(), // left out: true
 });
 export type TokenizeRequest = z.infer<typeof TokenizeRequest>;
 

@@ -8,6 +8,7 @@ import { OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
+import { requestId } from "hono/request-id";
 import { BullionError } from "../contract/errors.ts";
 import type { Service } from "../core/service.ts";
 import { checkKey, hasKey } from "./access.ts";
@@ -52,8 +53,11 @@ export function buildApp(service: Service, settings: AppSettings): App {
   });
   app.onError((thrown, c) => respond(c, thrown, settings.log));
   app.notFound((c) => respond(c, missing(app, c), settings.log));
+  app.use(requestId());
   app.use(counting(service));
-  if (settings.corsOrigins.length > 0) app.use(cors({ origin: [...settings.corsOrigins] }));
+  if (settings.corsOrigins.length > 0) {
+    app.use(cors({ origin: [...settings.corsOrigins], exposeHeaders: ["X-Request-Id"] }));
+  }
   // who can read the data folder's key needs no other
   const keys = [...settings.apiKeys, service.folderKey];
   const isLocked = settings.apiKeys.length > 0;

@@ -106,9 +106,10 @@ export class ChatRoom implements Chat {
   async tokenize(request: TokenizeRequest): Promise<{ tokens: number[] }> {
     const { engine } = this.#parts;
     const prompt = { kind: "text", text: request.prompt } as const;
+    const special = request.add_special_tokens ?? true;
     return await this.#withModel(this.#modelOr(request.model), never(), async (lease) => {
       using _ = lease;
-      return { tokens: await engine.tokenize(lease.name, prompt, request.add_special_tokens) };
+      return { tokens: await engine.tokenize(lease.name, prompt, special) };
     });
   }
 

@@ -15,7 +15,7 @@ const Alias = z.union([
   z.strictObject({ huggingface: z.string().min(1) }),
   z.strictObject({ modelscope: z.string().min(1) }),
 ]);
-const AliasFile = z.record(z.string(), Alias).nullable();
+const AliasFile = z.record(z.string().min(1), Alias).nullable();
 
 export type Meaning = Pick<BaseModel, "path" | "hub">;
 export type Aliases = ReadonlyMap<string, Meaning>;
@@ -42,8 +42,14 @@ export function readAliases(file: string): Aliases {
   }
   const parsed = AliasFile.safeParse(content);
   if (!parsed.success) {
-    const key = String(parsed.error.issues[0]?.path[0] ?? "the file");
-    throw refuse(`${key} must be {path: …}, {huggingface: …} or {modelscope: …}`);
+    const name = parsed.error.issues[0]!.path[0];
+    if (name === undefined) throw refuse("it must be names with meanings, `my-llama: {path: …}`");
+    if (name === "") throw refuse("a name is never empty");
+    const given = JSON.stringify((content as Record<string, unknown>)[String(name)]);
+    throw refuse(
+      `${String(name)} must be {path: …}, {huggingface: …} or {modelscope: …}, one of them and ` +
+        `nothing else; it is ${given}`,
+    );
   }
   const folder = dirname(resolve(file));
   const meaning = (alias: z.infer<typeof Alias>): Meaning => {

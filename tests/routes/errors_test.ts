@@ -209,3 +209,12 @@ Deno.test("half a character is refused where it stands, and never reaches the en
     assert.match(String((await errorOf(response)).message), /half a character/);
   }
 });
+
+Deno.test("every answer has an id that its client may have given", async () => {
+  const app = appOver({});
+  const id = async (headers: Record<string, string>) =>
+    (await app.request("/v1/nothing", { headers })).headers.get("x-request-id");
+  assert.equal(await id({ "X-Request-Id": "mine-1" }), "mine-1");
+  const [one, other] = [await id({}), await id({})];
+  assert.ok(one !== null && one.length > 10 && one !== other);
+});

@@ -249,6 +249,16 @@ Deno.test("a broken file of names is refused with the name that is wrong", () =>
   const file = join(folder.path, "models.yaml");
   Deno.writeTextFileSync(file, "good: {path: x}\nbad: {folder: x}\n");
   throws(() => readAliases(file), { code: "invalid_model_aliases", message: /bad/ });
+  for (
+    const [text, why] of [
+      ["a: {path: x, foo: 1}\n", /a must be .* it is {"path":"x","foo":1}$/],
+      ["- a\n", /must be names with meanings/],
+      ['"": {path: x}\n', /a name is never empty/],
+    ] as const
+  ) {
+    Deno.writeTextFileSync(file, text);
+    throws(() => readAliases(file), { code: "invalid_model_aliases", message: why });
+  }
   throws(() => readAliases(file + "x"), { code: "invalid_model_aliases" });
 });
 
