@@ -20,7 +20,7 @@ import { newId } from "../contract/ids.ts";
 import { Channel } from "./channel.ts";
 import { isLast, WorkerClient } from "./client.ts";
 import type { EngineDoor, EngineStatus, Generated } from "./doors.ts";
-import type { ProcessSettings } from "./process.ts";
+import type { LogLevel, ProcessSettings } from "./process.ts";
 import { type Pauses, Retries } from "./retries.ts";
 
 /** A process that dies younger than this counts as failing to start. */
@@ -52,8 +52,7 @@ export class Engine implements EngineDoor {
   constructor(settings: ProcessSettings, opening: EngineOpening, pauses = PAUSES) {
     this.#settings = { ...settings, env: { ...ENGINE_ENV, ...settings.env } };
     this.#opening = opening;
-    const log = (line: string) => this.#settings.log(`engine: ${line}`);
-    this.#retries = new Retries(pauses, log, () => this.#restart());
+    this.#retries = new Retries(pauses, this.#log.bind(this), () => this.#restart());
   }
 
   async load(model: ServedModel): Promise<Record<string, unknown>> {
@@ -184,7 +183,7 @@ export class Engine implements EngineDoor {
       } catch (error) {
         const { code, message } = error as BullionError;
         if (client.isOver || code === "python_timeout") throw error;
-        this.#settings.log(`engine: goes on without ${model.name}: ${message}`);
+        this.#log(`goes on without ${model.name}: ${message}`, "warn");
         this.#loaded.delete(model.name);
       }
     }
@@ -197,7 +196,7 @@ export class Engine implements EngineDoor {
       if (this.#client === client) this.#client = null;
       if (!life.aborted) this.#afterDeath(error, performance.now() - born);
     });
-    if (this.#isLost) this.#settings.log("engine: up again");
+    if (this.#isLost) this.#log("up again", "info");
     this.#client = client;
     this.#isLost = false;
     this.#retries.endPause();
@@ -208,12 +207,16 @@ export class Engine implements EngineDoor {
     this.#isLost = true;
     if (livedMs < QUICK_DEATH_MS) return this.#retries.later(error.message);
     this.#retries.reset();
-    this.#settings.log(`engine: ${error.message}; starting again`);
+    this.#log(`${error.message}; starting again`, "warn");
     this.#restart();
   }
 
   #restart(): void {
     this.#running().catch(() => {}); // the log has why, and a later try is waited for
+  }
+
+  #log(line: string, level: LogLevel): void {
+    this.#settings.log(`engine: ${line}`, level);
   }
 
   async #ask(submission: Submission): Promise<Record<string, unknown>> {

@@ -3,6 +3,7 @@
  *
  * Owns the count and the timer, and tells of both in the log; not what is tried, nor whether it failed.
  */
+import type { LogLevel } from "./process.ts";
 
 /** Milliseconds. */
 export interface Pauses {
@@ -13,12 +14,16 @@ export interface Pauses {
 
 export class Retries {
   readonly #pauses: Pauses;
-  readonly #log: (line: string) => void;
+  readonly #log: (line: string, level: LogLevel) => void;
   readonly #again: () => void;
   #failures = 0;
   #pause: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(pauses: Pauses, log: (line: string) => void, again: () => void) {
+  constructor(
+    pauses: Pauses,
+    log: (line: string, level: LogLevel) => void,
+    again: () => void,
+  ) {
     this.#pauses = pauses;
     this.#log = log;
     this.#again = again;
@@ -34,10 +39,10 @@ export class Retries {
     if (this.#pause !== null) return;
     const pauseMs = Math.min(this.#pauses.firstMs * 2 ** this.#failures, this.#pauses.longestMs);
     this.#failures += 1;
-    this.#log(`${why}; trying again in ${pauseMs / 1000} s`);
+    this.#log(`${why}; trying again in ${pauseMs / 1000} s`, "warn");
     this.#pause = setTimeout(() => {
       this.#pause = null;
-      this.#log(`trying again (${this.#failures})`);
+      this.#log(`trying again (${this.#failures})`, "info");
       this.#again();
     }, pauseMs);
   }
