@@ -3,8 +3,8 @@
  *
  * Python rings when it has events; the pump then asks for them, as long as somebody listens, and gives
  * each to the listener of its id. It asks now and then without a ring, so that a process that hangs is
- * found out. When the process dies or answers wrongly, every listener gets one `failed` event and the
- * client is over.
+ * found out; one that is watched is asked when it is idle too. When the process dies, hangs or answers
+ * wrongly, every listener gets one `failed` event and the client is over.
  */
 import { z } from "zod";
 import { asBullionError, BullionError } from "../contract/errors.ts";
@@ -22,6 +22,12 @@ export type Listener = (event: WorkerEvent) => void;
 const READY = "";
 const MODULE = "bullion.worker";
 
+/** An idle process is asked that much less often than one at work: nobody waits for what it would say. */
+const IDLE_HEARTBEATS = 10;
+
+/** Who asks for health gives up after some seconds, and a process that can work answers in far less. */
+const STATUS_PATIENCE_MS = 2_000;
+
 export class WorkerClient {
   readonly #process: PythonProcess;
   readonly #settings: ProcessSettings;
@@ -33,6 +39,7 @@ export class WorkerClient {
   #pumping = false;
   #rung = false;
   #wake: (() => void) | null = null;
+  #status: Promise<Record<string, unknown> | null> | null = null;
 
   private constructor(process: PythonProcess, settings: ProcessSettings) {
     this.#process = process;
@@ -108,8 +115,21 @@ export class WorkerClient {
     await this.#process.call("cancel", z.unknown(), cancellation);
   }
 
-  status(): Promise<Record<string, unknown>> {
-    return this.#process.call("status", z.record(z.string(), z.unknown()));
+  /**
+   * What the process says of itself; null when the question has been open for STATUS_PATIENCE_MS. All who
+   * ask meanwhile share it, and a process that leaves it open for a call's whole time is ended.
+   */
+  status(): Promise<Record<string, unknown> | null> {
+    return this.#status ??= this.#askStatus();
+  }
+
+  /** From now on finds out that the process hangs while it is idle, too. */
+  watch(): void {
+    const everyMs = IDLE_HEARTBEATS * this.#settings.heartbeatMs;
+    const timer = setInterval(() => {
+      if (!this.#pumping) this.status().catch(() => {});
+    }, everyMs);
+    this.ended.then(() => clearInterval(timer));
   }
 
   /** Ends the process now; what it leaves undone fails with `reason`, where one is given. */
@@ -123,6 +143,22 @@ export class WorkerClient {
   #causeOf(thrown: unknown): BullionError {
     const error = asBullionError(thrown);
     return error.code === "python_died" ? this.#reason ?? error : error;
+  }
+
+  #askStatus(): Promise<Record<string, unknown> | null> {
+    const { promise: late, resolve } = Promise.withResolvers<null>();
+    const timer = setTimeout(() => resolve(null), STATUS_PATIENCE_MS);
+    const answer = this.#process.call("status", z.record(z.string(), z.unknown()))
+      .catch((error) => {
+        if (error.code === "python_timeout") this.#fail(error);
+        throw error;
+      })
+      .finally(() => {
+        clearTimeout(timer);
+        this.#status = null;
+      });
+    answer.catch(() => {}); // nobody may be waiting for it any more
+    return Promise.race([answer, late]);
   }
 
   #listen(id: string, listener: Listener): void {
@@ -145,8 +181,7 @@ export class WorkerClient {
         events.forEach((event) => this.#deliver(event));
       }
     } catch (error) {
-      this.#end(this.#causeOf(error));
-      this.#process.kill();
+      this.#fail(error);
     } finally {
       this.#pumping = false;
     }
@@ -167,6 +202,12 @@ export class WorkerClient {
     const listener = this.#listeners.get(event.id);
     if (isLast(event)) this.#listeners.delete(event.id);
     listener?.(event);
+  }
+
+  /** Of no use any more: it hangs, or says what nobody understands. */
+  #fail(error: unknown): void {
+    this.#end(this.#causeOf(error));
+    this.#process.kill();
   }
 
   #end(error: BullionError): void {

@@ -5,6 +5,7 @@
  * tests implement them in a few lines. Every failure is a BullionError; nothing here ever hangs.
  */
 import type { BullionError } from "../contract/errors.ts";
+import type { EngineState } from "../contract/health.ts";
 import type {
   Cancellation,
   GenerateSpec,
@@ -37,9 +38,10 @@ export type Delta = Extract<WorkerEvent, { type: "delta" }>;
 export type Generated = Delta | { type: "done"; usage: Usage };
 
 export interface EngineStatus {
-  state: "stopped" | "starting" | "ready" | "failed";
+  state: EngineState;
+  /** Starts after a death that nobody asked for, or after a start that failed. */
   restarts: number;
-  /** What the Python process says of itself; null while there is none. */
+  /** What the Python process says of itself; null while there is none, or it does not answer. */
   engine: Record<string, unknown> | null;
 }
 

@@ -1,6 +1,8 @@
 /**
- * The engine's door: one process that serves, started on demand and started again after a death.
+ * The engine's door: one process that serves, started on demand and kept up from then on.
  *
+ * After a death it is started again by itself, after a failed start or a quick death with a pause that
+ * grows, until it is up or its end is asked for; a request that comes in a pause starts it at once.
  * Requests under way in a process that dies fail with its cause; one whose submission meets the death
  * is submitted once more, to the next process, where the models that were loaded answer again. Owns no
  * rule of which models to keep.
@@ -18,11 +20,13 @@ import { newId } from "../contract/ids.ts";
 import { Channel } from "./channel.ts";
 import { isLast, WorkerClient } from "./client.ts";
 import type { EngineDoor, EngineStatus, Generated } from "./doors.ts";
-import type { ProcessSettings } from "./process.ts";
+import type { LogLevel, ProcessSettings } from "./process.ts";
+import { type Pauses, Retries } from "./retries.ts";
 
-/** A process that dies younger than this counts as failing to start; so many in a row end trying. */
+/** A process that dies younger than this counts as failing to start. */
 const QUICK_DEATH_MS = 15_000;
-const MOST_QUICK_DEATHS = 3;
+
+const PAUSES: Pauses = { firstMs: 1_000, longestMs: 60_000 };
 
 /**
  * Weights on large pages, where the system offers them to who asks: on a processor a step of a small base
@@ -37,15 +41,18 @@ export class Engine implements EngineDoor {
   readonly #settings: ProcessSettings;
   readonly #opening: EngineOpening;
   readonly #loaded = new Map<string, ServedModel>();
+  readonly #retries: Retries;
   #starting: Promise<WorkerClient> | null = null;
   #client: WorkerClient | null = null;
-  #failure: BullionError | null = null;
+  /** Aborts with the reason when its end is asked for; a later start has the next one. */
+  #life = new AbortController();
+  #isLost = false; // it died or did not start, and is not up again
   #restarts = 0;
-  #quickDeaths = 0;
 
-  constructor(settings: ProcessSettings, opening: EngineOpening) {
+  constructor(settings: ProcessSettings, opening: EngineOpening, pauses = PAUSES) {
     this.#settings = { ...settings, env: { ...ENGINE_ENV, ...settings.env } };
     this.#opening = opening;
+    this.#retries = new Retries(pauses, this.#log.bind(this), () => this.#restart());
   }
 
   async load(model: ServedModel): Promise<Record<string, unknown>> {
@@ -105,63 +112,111 @@ export class Engine implements EngineDoor {
     const restarts = this.#restarts;
     const client = this.#client;
     if (client && !client.isOver) {
-      const engine = await client.status().catch(() => null);
-      return { state: "ready", restarts, engine };
+      try {
+        const engine = await client.status();
+        return { state: engine ? "ready" : "silent", restarts, engine };
+      } catch {
+        // It answers, if not well, or it has just died.
+        if (!client.isOver) return { state: "ready", restarts, engine: null };
+      }
     }
-    const state = this.#starting ? "starting" : this.#failure ? "failed" : "stopped";
+    const state = this.#retries.failures > 0 ? "failed" : this.#starting ? "starting" : "stopped";
     return { state, restarts, engine: null };
   }
 
   async stop(reason: BullionError): Promise<void> {
     this.#loaded.clear();
+    this.#life.abort(reason);
+    this.#life = new AbortController();
+    this.#retries.reset();
+    this.#isLost = false;
     const client = this.#client ?? await this.#starting?.catch(() => null);
-    client?.kill(reason);
     await client?.ended;
     this.#client = null;
-    this.#starting = null;
   }
 
   /** The live client, starting a process when there is none. One start serves all who wait. */
   #running(): Promise<WorkerClient> {
     if (this.#client && !this.#client.isOver) return Promise.resolve(this.#client);
-    this.#starting ??= this.#start().finally(() => this.#starting = null);
+    this.#starting ??= this.#start(this.#life.signal).finally(() => this.#starting = null);
     return this.#starting;
   }
 
-  async #start(): Promise<WorkerClient> {
+  async #start(life: AbortSignal): Promise<WorkerClient> {
+    if (this.#isLost) this.#restarts += 1;
+    let client: WorkerClient | null = null;
     try {
-      const client = await WorkerClient.open(this.#opening, this.#settings);
+      client = await this.#open(life);
       await client.ready();
-      for (const model of this.#loaded.values()) {
-        const submission: Submission = { type: "load", id: newId("request"), model };
-        await resultOf(submission, await submit(client, submission));
-      }
-      const born = performance.now();
-      client.ended.then((error) => this.#afterDeath(client, error, performance.now() - born));
-      this.#client = client;
-      this.#failure = null;
+      await this.#loadAgain(client);
+      life.throwIfAborted();
+      this.#isUp(client, life);
       return client;
     } catch (error) {
-      this.#failure = error as BullionError;
+      client?.kill();
+      if (life.aborted) {
+        await client?.ended;
+        throw life.reason;
+      }
+      this.#isLost = true;
+      this.#retries.later(`cannot start: ${(error as Error).message}`);
       throw error;
     }
   }
 
-  /** A death that nobody asked for: begin again at once, so that the next request finds it up. */
-  #afterDeath(client: WorkerClient, error: BullionError, livedMs: number): void {
-    if (this.#client === client) this.#client = null;
-    if (client.isKilled) return;
-    this.#failure = error;
-    this.#quickDeaths = livedMs < QUICK_DEATH_MS ? this.#quickDeaths + 1 : 0;
-    if (this.#quickDeaths > MOST_QUICK_DEATHS) {
-      this.#settings.log(`engine: ${error.message}; it keeps dying and waits for the next request`);
-      return;
+  /** A process of this life, which ends with it. */
+  async #open(life: AbortSignal): Promise<WorkerClient> {
+    const client = await WorkerClient.open(this.#opening, this.#settings);
+    const end = () => client.kill(life.reason);
+    life.addEventListener("abort", end, { once: true });
+    client.ended.then(() => life.removeEventListener("abort", end));
+    if (life.aborted) end();
+    return client;
+  }
+
+  /** What the last process held. A model that is refused is none's any more: who wants it loads it. */
+  async #loadAgain(client: WorkerClient): Promise<void> {
+    for (const model of this.#loaded.values()) {
+      const submission: Submission = { type: "load", id: newId("request"), model };
+      try {
+        await resultOf(submission, await submit(client, submission));
+      } catch (error) {
+        const { code, message } = error as BullionError;
+        if (client.isOver || code === "python_timeout") throw error;
+        this.#log(`goes on without ${model.name}: ${message}`, "warn");
+        this.#loaded.delete(model.name);
+      }
     }
-    this.#restarts += 1;
-    this.#settings.log(`engine: ${error.message}; starting again`);
-    this.#running().catch((failure) =>
-      this.#settings.log(`engine: cannot start again: ${failure.message}`)
-    );
+  }
+
+  #isUp(client: WorkerClient, life: AbortSignal): void {
+    const born = performance.now();
+    client.watch();
+    client.ended.then((error) => {
+      if (this.#client === client) this.#client = null;
+      if (!life.aborted) this.#afterDeath(error, performance.now() - born);
+    });
+    if (this.#isLost) this.#log("up again", "info");
+    this.#client = client;
+    this.#isLost = false;
+    this.#retries.endPause();
+  }
+
+  /** A death that nobody asked for: begin again, so that the next request finds it up. */
+  #afterDeath(error: BullionError, livedMs: number): void {
+    this.#isLost = true;
+    if (livedMs < QUICK_DEATH_MS) return this.#retries.later(error.message);
+    this.#retries.reset();
+    this.#log(`${error.message}; starting again`, "warn");
+    this.#restart();
+  }
+
+  #restart(): void {
+    this.#running().catch(() => {}); // the log has why, and a later try is waited for
+  }
+
+  #log(line: string, level: LogLevel): void {
+    this.#settings.log(`engine: ${line}`, level);
   }
 
   async #ask(submission: Submission): Promise<Record<string, unknown>> {

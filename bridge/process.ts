@@ -17,9 +17,11 @@ export interface ProcessSettings {
   callTimeoutMs: number; // one answer
   startTimeoutMs: number; // from spawning to libraries loaded
   heartbeatMs: number; // longest time between two questions to a process that is at work
-  /** A line of the child's output, for the log. */
-  log(line: string): void;
+  /** A line of the child's output, or of its keeper's, for the log; info unless its level is given. */
+  log(line: string, level?: LogLevel): void;
 }
+
+export type LogLevel = "info" | "warn" | "error";
 
 export interface Exit {
   code: number | null;

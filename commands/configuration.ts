@@ -52,7 +52,7 @@ const BRIDGE = { call_timeout_ms: 30_000, start_timeout_ms: 180_000, heartbeat_m
 
 export function processSettings(
   python: string,
-  log: (line: string) => void,
+  log: ProcessSettings["log"],
   bridge: ServerConfig["bridge"] = BRIDGE,
 ): ProcessSettings {
   return {

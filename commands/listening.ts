@@ -11,6 +11,7 @@ import { openService } from "../core/service.ts";
 import type { Service } from "../core/service.ts";
 import { buildApp } from "../routes/app.ts";
 import { processSettings } from "./configuration.ts";
+import { plainLog, stampedLog } from "./log.ts";
 
 export interface Listening {
   service: Service;
@@ -23,9 +24,12 @@ export function openHere(
   config: ServerConfig,
   python: string,
   command: string,
-  { spare = false } = {}, // start the next job's interpreter beforehand
+  {
+    log = plainLog(config),
+    spare = false, // start the next job's interpreter beforehand
+  } = {},
 ): Promise<Service> {
-  const settings = processSettings(python, logger(config.log_level, "info"), config.bridge);
+  const settings = processSettings(python, log, config.bridge);
   const { threads, kv_memory_gb, max_running, max_waiting, prefill_tokens, cuda_graphs } =
     config.engine;
   const opening = {
@@ -57,14 +61,15 @@ export function urlHere(host: string, port: number): string {
 
 /** The service on its address. Port 0 takes a free one. */
 export async function listen(config: ServerConfig, python: string): Promise<Listening> {
-  const service = await openHere(config, python, "serve", { spare: true });
+  const log = stampedLog(config);
+  const service = await openHere(config, python, "serve", { log, spare: true });
   try {
     const app = buildApp(service, {
       apiKeys: config.api_keys,
       corsOrigins: config.cors_origins,
       uploadBytes: config.limits.max_upload_bytes,
       bodyBytes: config.limits.max_body_bytes,
-      log: logger(config.log_level, "error"),
+      log: (text) => log(text, "error"),
     });
     const server = await bind(config, (request) => app.fetch(genuine(request)));
     const { port } = server.address() as AddressInfo;
@@ -140,12 +145,4 @@ function cannotListen({ host, port }: ServerConfig, cause: Error): BullionError 
   const why = cause.message;
   const message = `${text}${why}. Choose another with --host`;
   return new BullionError("address_not_usable", message, { param: "host", cause });
-}
-
-const LEVELS = ["debug", "info", "warn", "error"] as const;
-type Level = typeof LEVELS[number];
-
-/** Writes lines of `level` to standard error, if the configuration asks for lines of that level. */
-function logger(asked: Level, level: Level): (line: string) => void {
-  return LEVELS.indexOf(level) >= LEVELS.indexOf(asked) ? (line) => console.error(line) : () => {};
 }

@@ -2,6 +2,7 @@
 import type { Command } from "./command.ts";
 import { configOptions, readConfig } from "./configuration.ts";
 import { listen } from "./listening.ts";
+import { stamped } from "./log.ts";
 import { preparePython } from "./setup.ts";
 import { untilSignal } from "./signals.ts";
 
@@ -18,10 +19,15 @@ export const serve: Command = {
     const config = readConfig(given);
     const python = await preparePython(config.python);
     const listening = await listen(config, python);
-    console.error(`Bullion listens on ${listening.url} (data in ${config.data_dir})`);
+    tell(`Bullion listens on ${listening.url} (data in ${config.data_dir})`);
     await untilSignal();
-    console.error("Ending: a running job keeps a checkpoint and goes on at the next start");
+    tell("Ending: a running job keeps a checkpoint and goes on at the next start");
     await listening.close();
     return 0;
   },
 };
+
+/** Whatever the level that is asked for: where it listens and that it ends is always said. */
+function tell(text: string): void {
+  console.error(stamped(text, "info"));
+}

@@ -110,7 +110,7 @@ export async function openService(
       const engine = await doors.engine.status();
       const isOpen = closing === null;
       return {
-        ready: isOpen && engine.state !== "failed",
+        ready: isOpen && !["failed", "silent"].includes(engine.state),
         store: isOpen ? "ok" : "closed",
         engine,
         chat_suspended: residents.suspended,

@@ -1,16 +1,22 @@
-/** `/healthz`: this process answers. `/readyz`: it can take work. Neither waits for Python. */
+/** `/healthz`: this process answers. `/readyz`: it can take work, for which Python has two seconds to answer. */
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { EngineState } from "../contract/health.ts";
 import type { Service } from "../core/service.ts";
 import type { App } from "./router.ts";
 import { answers } from "./responses.ts";
+
+const STATES =
+  "silent: its process does not answer within 2 s, and is ended and started again if it " +
+  "stays so; failed: it did not start or died soon after, and is tried again by itself with a growing " +
+  "pause. Both are not ready; a stopped engine starts with the next request";
 
 const Ready = z.object({ ready: z.boolean() });
 const Readiness = Ready.extend({
   store: z.string(),
   engine: z.object({
-    state: z.string(),
-    restarts: z.int(),
+    state: EngineState.describe(STATES),
+    restarts: z.int().describe("Starts after a death nobody asked for, or a failed start"),
     engine: z.record(z.string(), z.unknown()).nullable(),
   }),
   chat_suspended: z.string().nullable(),

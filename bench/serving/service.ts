@@ -39,7 +39,7 @@ export async function startService(folder: string, python: string): Promise<Runn
       const parts = (rest + text).split("\n");
       rest = parts.pop()!;
       for (const line of parts) {
-        const address = line.match(/^Bullion listens on (\S+)/)?.[1];
+        const address = line.match(/ Bullion listens on (\S+)/)?.[1];
         if (address) listening.resolve(address);
         lines.push(line);
         if (lines.length > LAST_LINES) lines.shift();

@@ -21,6 +21,7 @@ export interface GenerationMeter {
 
 const FIRST_TOKEN = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const EACH_TOKEN = [0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 1];
+const RESTARTS = "Starts after a death nobody asked for, or a failed start";
 const REQUEST = [0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60];
 
 export class Metrics {
@@ -118,7 +119,7 @@ export class Metrics {
     const memory = said.memory_bytes as { used: number; total: number } | undefined;
     const up = Number(engine.state === "ready");
     this.#set("bullion_engine_up", "1 while the engine process answers", up);
-    this.#set("bullion_engine_restarts", "Starts after a death nobody asked for", engine.restarts);
+    this.#set("bullion_engine_restarts", RESTARTS, engine.restarts);
     this.#set("bullion_requests_running", "Choices being generated", number("running"));
     const waiting = number("waiting") + this.#withoutModel;
     this.#set("bullion_requests_waiting", "Choices that wait for a place or their model", waiting);

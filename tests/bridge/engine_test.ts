@@ -4,19 +4,9 @@ import type { Generated } from "../../bridge/doors.ts";
 import { Engine } from "../../bridge/engine.ts";
 import { BullionError } from "../../contract/errors.ts";
 import type { GenerateSpec } from "../../contract/worker.ts";
-import { packages, settings } from "./python.ts";
+import { OPENING, packages, settings } from "./python.ts";
 
 const ENDED = new BullionError("ended", "The test has ended");
-
-const OPENING = {
-  role: "engine" as const,
-  threads: null,
-  kv_memory_gb: null,
-  max_running: 1,
-  max_waiting: 1,
-  prefill_tokens: 1,
-  cuda_graphs: false,
-};
 
 function spec(model: string): GenerateSpec {
   return {
@@ -43,7 +33,7 @@ class Running implements AsyncDisposable {
 
   static async start(env: Record<string, string> = {}): Promise<Running> {
     const running = new Running(env);
-    const base = { name: "m", path: "m", hub: null, trust_remote_code: false };
+    const base = { name: "m", path: "/", hub: null, trust_remote_code: false };
     await running.engine.load({ name: "m", base, adapter: null });
     return running;
   }

@@ -11,6 +11,16 @@ export const packages = {
   none: `${root}tests/bridge/fixtures`,
 };
 
+export const OPENING = {
+  role: "engine" as const,
+  threads: null,
+  kv_memory_gb: null,
+  max_running: 1,
+  max_waiting: 1,
+  prefill_tokens: 1,
+  cuda_graphs: false,
+};
+
 export function settings(
   packagePath: string,
   more: Partial<ProcessSettings> = {},

@@ -53,6 +53,7 @@ Deno.test("streams whose engine is killed all end with an error event, and no [D
   type Ready = { ready: boolean; engine: { restarts: number } };
   const { ready, engine } = await service.get<Ready>("/readyz");
   assert.deepEqual([ready, engine.restarts], [true, 1]);
+  assert.match(service.log(), /^\d{4}-\S+Z warn engine: .*SIGKILL/m);
   await health.wasWellAllTheTime();
 });
 

@@ -12,7 +12,7 @@ import { deno, environment, permissionsOf, processes, root } from "./project.ts"
 export type Job = FineTuningJob | ExportJob;
 type Refusal = { status: number; code: string; param: string | null; message: string };
 
-const STARTED = /Bullion listens on (\S+)/;
+const STARTED = /^\S+Z info Bullion listens on (\S+)/m;
 
 export class RunningService {
   readonly folder: string;

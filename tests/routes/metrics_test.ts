@@ -64,6 +64,13 @@ Deno.test("while there is no engine its gauges are 0, and the answer comes all t
   assert.equal(series.get("bullion_requests_running"), 0);
 });
 
+Deno.test("an engine that does not answer is not up", async () => {
+  const engine = { state: "silent", restarts: 0, engine: null } as const;
+  const hung = { health: () => Promise.resolve({ ...health, engine }) };
+  const series = parse(await (await appOver(hung).request("/metrics")).text());
+  assert.equal(series.get("bullion_engine_up"), 0);
+});
+
 Deno.test("requests count by pattern and status; ids and unknown paths make no series", async () => {
   const app = appOver({ ...rooms, models: { get: () => ({}) as never } });
   for (let i = 0; i < 5; i++) {

@@ -112,6 +112,16 @@ Deno.test("readiness tells of the engine and the queue", async () => {
   deepStrictEqual(health.jobs, { running: id, queued: 0 });
 });
 
+for (
+  const [state, expected] of [["silent", false], ["failed", false], ["starting", true]] as const
+) {
+  Deno.test(`with an engine that is ${state} a service is ${expected ? "" : "not "}ready`, async () => {
+    await using bench = await Bench.open();
+    bench.engine.state = state;
+    equal((await bench.service.health()).ready, expected);
+  });
+}
+
 Deno.test("a service that was closed is not ready and does not fail over it", async () => {
   await using bench = await Bench.open();
   await bench.service.close();
