@@ -16,7 +16,9 @@ export function faultOf(value: unknown): string | null {
     const [part, depth] = next;
     if (typeof part === "string" && !part.isWellFormed()) return HALF_A_CHARACTER;
     if (part === null || typeof part !== "object") continue;
-    if (depth > DEEPEST) return `is nested too deeply: ${DEEPEST} levels at most are taken`;
+    if (depth > DEEPEST) {
+      return `is nested too deeply: ${DEEPEST} objects and lists inside each other are taken`;
+    }
     for (const [key, inner] of Object.entries(part)) {
       if (!key.isWellFormed()) return HALF_A_CHARACTER;
       left.push([inner, depth + 1]);

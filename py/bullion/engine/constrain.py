@@ -108,16 +108,25 @@ def _begins(matcher: Any) -> bool:
     return not matcher.is_stopped()
 
 
-def _fault(format: JsonObjectFormat | JsonSchemaFormat | ToolCallsFormat) -> str | None:
-    """What is wrong with schemas that llguidance would find too late, or not at all."""
-    schemas: dict[str, Any] = {}
+def _schemas(format: JsonObjectFormat | JsonSchemaFormat | ToolCallsFormat) -> dict[str, Any]:
+    """A request's own schemas by how a sentence about them names them."""
     if isinstance(format, JsonSchemaFormat):
-        schemas["it"] = format.schema
-    elif isinstance(format, ToolCallsFormat):
-        schemas = {f"{f.name}'s": f.parameters for f in format.functions}
+        return {"it": format.schema}
+    if isinstance(format, ToolCallsFormat):
+        return {f"{f.name}'s": f.parameters for f in format.functions}
+    return {}
+
+
+def _too_large(schemas: dict[str, Any]) -> str | None:
+    """What llguidance would find too late, when others have waited for it."""
     count = properties_in(list(schemas.values()))
     if count > MOST_PROPERTIES:
         return f"{count:,} properties are named in all and {MOST_PROPERTIES:,} may be: name fewer"
+    return None
+
+
+def _endless(schemas: dict[str, Any]) -> str | None:
+    """What llguidance would find only in the middle of an answer."""
     empty = next((name for name, schema in schemas.items() if not has_value(schema)), None)
     if empty is None:
         return None
@@ -182,13 +191,16 @@ class Grammars:
         what = "the parameters in tools" if param == "tools" else f"{param}.json_schema"
         matcher = None
         try:
-            fault = _fault(format)
+            schemas = _schemas(format)
+            fault = _too_large(schemas)
             if fault is None:
                 written = self._written(format, llguidance.LLMatcher)
                 limits = llguidance.LLParserLimits(**_LIMITS)
                 matcher = llguidance.LLMatcher(vocabulary, written, limits=limits)
                 if matcher.is_error():
                     fault = _reason(matcher)
+                elif endless := _endless(schemas):
+                    fault = endless
                 elif not _begins(matcher):
                     fault = "no value can obey it"
         except Refusal:

@@ -179,6 +179,14 @@ def test_a_schema_without_finite_values_is_refused_before_it_is_followed(serving
     assert "no finite value can obey it" in error.message
 
 
+def test_a_schema_that_is_empty_for_another_reason_hears_that_reason(serving: Serving) -> None:
+    pytest.importorskip("llguidance")
+    schema = {"type": "object", "required": ["a"], "additionalProperties": False}
+    serving.run([generate("a", [0, 5], format=JsonSchemaFormat("json_schema", schema))])
+    message = serving.failed["a"].error.message
+    assert "required property 'a'" in message and "without end" not in message
+
+
 def optional(count: int) -> dict[str, Any]:
     integers = {f"p{i}": {"type": "integer"} for i in range(count)}
     return {"type": "object", "properties": integers, "additionalProperties": False}
@@ -204,7 +212,7 @@ def test_a_grammar_that_fails_ends_its_request_alone_and_says_so(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("llguidance")
-    monkeypatch.setattr(constrain, "_fault", lambda format: None)
+    monkeypatch.setattr(constrain, "_endless", lambda schemas: None)
     expected = serving.text(generate("free", [0, 9, 10]))
     serving.run(
         [
