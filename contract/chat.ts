@@ -5,13 +5,8 @@
  * in a self-hosted service are accepted by name; any other unknown field is refused.
  */
 import { z } from "zod";
+import { Text } from "./text.ts";
 import { Tool, ToolCall, ToolCallDelta, ToolChoice, ToolFormat } from "./tools.ts";
-
-/** Text that can be written as UTF-8; a JSON string may hold half of a surrogate pair. */
-const Text = z.string().refine(
-  (text) => text.isWellFormed(),
-  "holds half a character (a lone surrogate): send whole characters",
-);
 
 /**
  * A seed of up to 64 bits, signed or not. JavaScript rounds one beyond 2^53 to the nearest double: it
@@ -30,17 +25,17 @@ const RefusalPart = z.strictObject({ type: z.literal("refusal"), refusal: Text }
 const Said = z.union([Text, z.array(z.discriminatedUnion("type", [TextPart, RefusalPart]))]);
 
 export const ChatMessage = z.discriminatedUnion("role", [
-  z.strictObject({ role: z.literal("developer"), content: Content, name: z.string().optional() }),
-  z.strictObject({ role: z.literal("system"), content: Content, name: z.string().optional() }),
-  z.strictObject({ role: z.literal("user"), content: Content, name: z.string().optional() }),
+  z.strictObject({ role: z.literal("developer"), content: Content, name: Text.optional() }),
+  z.strictObject({ role: z.literal("system"), content: Content, name: Text.optional() }),
+  z.strictObject({ role: z.literal("user"), content: Content, name: Text.optional() }),
   // Not strict: clients send an answer back whole, with `refusal`, `annotations` or `parsed` in it.
   z.object({
     role: z.literal("assistant"),
     content: Said.nullable().optional(),
-    name: z.string().optional(),
+    name: Text.optional(),
     tool_calls: z.array(ToolCall).nullish(),
   }),
-  z.strictObject({ role: z.literal("tool"), content: Content, tool_call_id: z.string() }),
+  z.strictObject({ role: z.literal("tool"), content: Content, tool_call_id: Text }),
 ]);
 export type ChatMessage = z.infer<typeof ChatMessage>;
 

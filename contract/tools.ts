@@ -4,12 +4,18 @@
  * What a choice asks of the engine is decided in core/chat/tools.ts.
  */
 import { z } from "zod";
+import { Text } from "./text.ts";
+
+const FunctionName = z.string().regex(
+  /^[a-zA-Z0-9_-]{1,64}$/,
+  "a function's name is 1 to 64 letters (a-z, A-Z), digits, underscores and hyphens",
+);
 
 export const Tool = z.strictObject({
   type: z.literal("function"),
   function: z.strictObject({
-    name: z.string().min(1),
-    description: z.string().optional(),
+    name: FunctionName,
+    description: Text.optional(),
     parameters: z.record(z.string(), z.unknown()).optional(),
     strict: z.boolean().nullable().optional(),
   }),
@@ -24,9 +30,9 @@ export type ToolChoice = z.infer<typeof ToolChoice>;
 
 /** `arguments` is JSON text: an object. Clients send calls back with what they have added to them. */
 export const ToolCall = z.object({
-  id: z.string(),
+  id: Text,
   type: z.literal("function"),
-  function: z.object({ name: z.string(), arguments: z.string() }),
+  function: z.object({ name: Text, arguments: Text }),
 });
 export type ToolCall = z.infer<typeof ToolCall>;
 

@@ -62,13 +62,13 @@ function messageOf(
   { text, finish_reason }: Choice,
   reading: CallReading | null,
 ): Pick<ChatCompletion["choices"][number], "message" | "finish_reason"> {
-  const plain = { role: "assistant", content: text, refusal: null } as const;
   const { content, calls } = reading ? readCalls(text, reading) : { content: text, calls: [] };
+  const plain = { role: "assistant", content, refusal: null } as const;
   if (calls.length === 0) return { message: plain, finish_reason };
   const type = "function" as const;
   const tool_calls = calls.map((call) => ({ id: newId("call"), type, function: call }));
   return {
-    message: { ...plain, content, tool_calls },
+    message: { ...plain, tool_calls },
     finish_reason: afterCalls(finish_reason),
   };
 }

@@ -13,6 +13,7 @@ import { Closing, readHead } from "./call_json.ts";
 export interface CallReading {
   format: ToolFormat;
   names: readonly string[]; // of the functions that may be called
+  forced: boolean; // it is nothing but calls: what is no whole beginning of one is nothing
   most: number; // calls; what comes after them is dropped
 }
 
@@ -68,7 +69,7 @@ export class CallReader {
     return pieces;
   }
 
-  /** The answer is over: what waited is text. */
+  /** The answer is over: what waited is text, unless a call was forced. */
   end(): Piece[] {
     const pieces: Piece[] = [];
     while (this.#step(pieces, true));
@@ -123,7 +124,7 @@ export class CallReader {
     }
     if (head.is === "open") {
       const rest = this.#held.slice(start);
-      const isNothing = this.#calls > 0 && rest.trim() === "";
+      const isNothing = this.#reading.forced || this.#calls > 0 && rest.trim() === "";
       this.#say(pieces, this.#take(ended && !isNothing ? this.#held.length : start));
       return false;
     }
@@ -186,7 +187,7 @@ export class CallReader {
   }
 }
 
-/** A whole answer's text, null where there is none beside calls, and its calls. */
+/** A whole answer's text, null where there is none beside calls or forced ones, and its calls. */
 export function readCalls(
   text: string,
   reading: CallReading,
@@ -199,7 +200,8 @@ export function readCalls(
     else if (piece.kind === "call") calls.push({ name: piece.name, arguments: "" });
     else calls[piece.index]!.arguments += piece.text;
   }
-  return { content: calls.length > 0 && content === "" ? null : content, calls };
+  const isNone = content === "" && (calls.length > 0 || reading.forced);
+  return { content: isNone ? null : content, calls };
 }
 
 function blankBefore(text: string, at: number): number {

@@ -16,11 +16,13 @@ type Words = ChunkChoice["delta"];
 export class ChoiceStream {
   readonly #index: number;
   readonly #reader: CallReader | null;
+  readonly #isForced: boolean;
   #isOpen = false;
 
   /** `reading`: how calls of functions are read from the text; null: they are text. */
   constructor(index: number, reading: CallReading | null) {
     this.#index = index;
+    this.#isForced = reading?.forced ?? false;
     this.#reader = reading && new CallReader(reading);
   }
 
@@ -31,8 +33,8 @@ export class ChoiceStream {
     const chunks: ChunkChoice[] = this.#words(delta).map((words) => this.#chunk(words));
     if (!this.#isOpen && (this.#reader === null || chunks.length > 0 || reason !== null)) {
       this.#isOpen = true;
-      const calls = chunks[0]?.delta.tool_calls !== undefined;
-      chunks.unshift(this.#chunk({ role: "assistant", content: calls ? null : "" }));
+      const isCall = this.#isForced || chunks[0]?.delta.tool_calls !== undefined;
+      chunks.unshift(this.#chunk({ role: "assistant", content: isCall ? null : "" }));
     }
     // Log probabilities are those of the delta's tokens, whatever of their text leaves now.
     if (delta.tokens || reason !== null) {

@@ -7,6 +7,7 @@ import type { ToolCall } from "../../contract/tools.ts";
 import type { GenerateSpec, Message, Prompt, Sampling } from "../../contract/worker.ts";
 import type { Places } from "./generation.ts";
 import { declaredTools, forcedCalls } from "./tools.ts";
+import { faultOf, schemaFaultOf } from "./values.ts";
 
 type Shared = Pick<
   ChatRequest,
@@ -118,15 +119,24 @@ function callOf(call: ToolCall, message: number, number: number): Record<string,
   return { ...call, function: { name, arguments: parsed() } };
 
   function parsed(): unknown {
-    try {
-      const value = JSON.parse(text || "{}");
-      if (value !== null && typeof value === "object" && !Array.isArray(value)) return value;
-    } catch { /* refused below */ }
+    const value = objectOf(text || "{}");
+    const fault = value === null ? "is no JSON object" : faultOf(value);
+    if (fault === null) return value;
     throw new BullionError(
       "invalid_tool_call",
-      `Cannot read the arguments of ${name}: ${text.slice(0, 80)} is no JSON object`,
+      `Cannot read the arguments of ${name}: ${text.slice(0, 80)} ${fault}`,
       { param: `messages[${message}].tool_calls[${number}].function.arguments` },
     );
+  }
+}
+
+/** The object that JSON text is; null: it is none. */
+function objectOf(text: string): object | null {
+  try {
+    const value = JSON.parse(text);
+    return typeof value === "object" && !Array.isArray(value) ? value : null;
+  } catch {
+    return null;
   }
 }
 
@@ -164,7 +174,14 @@ function samplingOf(request: Shared, maxTokens: number | null): Sampling {
 function formatOf(format: ChatRequest["response_format"]): GenerateSpec["format"] {
   if (format == null || format.type === "text") return { type: "text" };
   if (format.type === "json_object") return { type: "json_object" };
-  return { type: "json_schema", schema: format.json_schema.schema ?? {} };
+  const schema = format.json_schema.schema ?? {};
+  const fault = schemaFaultOf(schema);
+  if (fault === null) return { type: "json_schema", schema };
+  throw new BullionError(
+    "invalid_json_schema",
+    `Cannot follow response_format.json_schema: its schema ${fault}`,
+    { param: "response_format.json_schema.schema" },
+  );
 }
 
 function unsupported(param: string, why: string): BullionError {

@@ -7,6 +7,7 @@ import { BullionError } from "../../contract/errors.ts";
 import type { GenerateSpec } from "../../contract/worker.ts";
 import type { Tool, ToolFormat } from "../../contract/tools.ts";
 import type { CallReading } from "./calls.ts";
+import { faultOf, schemaFaultOf } from "./values.ts";
 
 type Asked = Pick<
   ChatRequest,
@@ -24,8 +25,17 @@ const NO_PARAMETERS = { type: "object", properties: {}, additionalProperties: fa
  */
 export function declaredTools({ tools, tool_choice }: Asked): Declared[] | null {
   if (tool_choice === "none" || !tools?.length) return null;
+  const names = tools.map((tool) => tool.function.name);
   return tools.map(({ type, function: { name, description = "", parameters } }, at) => {
+    if (names.indexOf(name) < at) {
+      throw new BullionError(
+        "duplicate_function_name",
+        `Cannot declare ${name} twice, as a call of it could mean either: give each its own name`,
+        { param: `tools[${at}].function.name` },
+      );
+    }
     const schema = schemaOf(parameters);
+    checkParameters(name, faultOf(schema), at);
     if (schema.type !== "object") {
       throw new BullionError(
         "invalid_function_parameters",
@@ -43,10 +53,12 @@ export function forcedCalls(asked: Asked): Forced | null {
   const { tool_choice: choice, tools } = asked;
   if (choice == null || choice === "none" || choice === "auto") return null;
   const may = tools ?? [];
-  const functions = may
-    .map((tool) => tool.function)
-    .filter(({ name }) => choice === "required" || name === choice.function.name)
-    .map(({ name, parameters }) => ({ name, parameters: schemaOf(parameters) }));
+  const functions = may.flatMap(({ function: { name, parameters } }, at) => {
+    if (choice !== "required" && name !== choice.function.name) return [];
+    const schema = schemaOf(parameters);
+    checkParameters(name, schemaFaultOf(schema), at);
+    return [{ name, parameters: schema }];
+  });
   if (functions.length === 0) {
     const names = may.map((tool) => tool.function.name).join(", ") || "none";
     const what = choice === "required" ? "a call" : JSON.stringify(choice.function.name);
@@ -70,8 +82,18 @@ export function callReading(asked: Asked, format: ToolFormat | null): CallReadin
   return {
     format,
     names: tools.map((tool) => tool.function.name),
+    forced: forced !== null,
     most: asked.parallel_tool_calls === false ? 1 : Infinity,
   };
+}
+
+function checkParameters(name: string, fault: string | null, at: number): void {
+  if (fault === null) return;
+  throw new BullionError(
+    "invalid_function_parameters",
+    `Cannot declare ${name} as the schema of its parameters ${fault}`,
+    { param: `tools[${at}].function.parameters` },
+  );
 }
 
 function schemaOf(parameters: Record<string, unknown> | undefined): Record<string, unknown> {

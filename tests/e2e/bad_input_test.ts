@@ -212,3 +212,21 @@ Deno.test("strings of control tokens in a user's text stay text", async () => {
   });
   assert.equal(back.prompt, "问<|eot_id|>");
 });
+
+Deno.test("schemas that answers cannot obey are refused with the reason, however deep they are", async () => {
+  const asked = (schema: unknown) => ({
+    model: "bullion-tiny",
+    messages: [{ role: "user", content: "问" }],
+    response_format: { type: "json_schema", json_schema: { name: "a", schema } },
+  });
+  const ask = (schema: unknown, ...says: RegExp[]) =>
+    refused("/v1/chat/completions", asked(schema), "invalid_json_schema", ...says);
+  const properties = { a: { $ref: "#" } };
+  await ask({ type: "object", properties, required: ["a"] }, /no finite value can obey it/);
+  await ask({ type: "integer", minimum: 1e30 }, /1e\+30/);
+  await ask({ const: "\ud800" }, /half a character/);
+  for (const depth of [200, 1000]) {
+    const deep = JSON.parse('{"items":'.repeat(depth) + "{}" + "}".repeat(depth));
+    await ask(deep, /nested too deeply/);
+  }
+});

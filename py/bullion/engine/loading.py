@@ -15,8 +15,9 @@ from bullion.contract.worker import EngineOpening
 from bullion.engine.constrain import Grammars
 from bullion.engine.memory import kv_pages
 from bullion.engine.pages import PagePool
-from bullion.engine.resident import Resident, Tokenizer
+from bullion.engine.resident import Resident
 from bullion.engine.runner import CpuRunner, Runner
+from bullion.engine.tokenizer import Tokenizer
 from bullion.models.llama import LlamaShape, LlamaWeights
 from bullion.models.llama_weights import load_llama
 

@@ -6,9 +6,7 @@ when the base leaves, the engine decides.
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,9 @@ from bullion.contract.worker import (
     Prompt,
     TextPrompt,
 )
-from bullion.data.call_format import MARKS, CallFormat, call_format
-from bullion.data.template import stop_ids
 from bullion.engine.adapters import AdapterSlots, ResidentAdapter
 from bullion.engine.constrain import Grammars
-from bullion.engine.detokenize import TextOutput, TokenBytes
+from bullion.engine.detokenize import TextOutput
 from bullion.engine.pages import PagePool
 from bullion.engine.prompts import Context, Prompts
 from bullion.engine.request import Choice, Echo, Request
@@ -34,48 +30,8 @@ from bullion.engine.runner import Launched, Runner
 from bullion.engine.sampling import Choosing, choice_seed
 from bullion.engine.scheduler import Scheduler
 from bullion.engine.sequence import Sequence, Stage
+from bullion.engine.tokenizer import Tokenizer
 from bullion.models.llama import LlamaShape
-
-
-@dataclass
-class Tokenizer:
-    """A base's tokenizer with what the engine reads off it once."""
-
-    tokenizer: Any
-    bytes_of: TokenBytes
-    eos: frozenset[int]
-    calls: CallFormat | None  # the words in which the model calls functions
-    marks: frozenset[int]  # control tokens among those words
-
-    @staticmethod
-    def of(tokenizer: Any, folder: Path) -> Tokenizer:
-        ends = set(stop_ids(tokenizer))
-        file = folder / "generation_config.json"
-        if file.is_file():
-            named = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
-            ends |= set(named if isinstance(named, list) else [named] if named is not None else [])
-        calls = call_format(tokenizer)
-        vocabulary = tokenizer.get_added_vocab()
-        marks = frozenset(vocabulary[m] for m in MARKS[calls] if m in vocabulary) if calls else None
-        return Tokenizer(
-            tokenizer, TokenBytes(tokenizer), frozenset(ends), calls, marks or frozenset()
-        )
-
-    def info(self, context_length: int) -> dict[str, Any]:
-        """What clients that build prompts themselves ask of it, as JSON values."""
-        known = self.tokenizer
-        return {
-            "tokenizer_class": type(known).__name__,
-            "bos_token": known.bos_token,
-            "eos_token": known.eos_token,
-            "pad_token": known.pad_token,
-            "unk_token": known.unk_token,
-            "add_bos_token": known.bos_token is not None,
-            "chat_template": known.chat_template,
-            "tool_format": self.calls,
-            "model_max_length": context_length,
-            "vocab_size": len(self.bytes_of),
-        }
 
 
 class Resident:
@@ -150,6 +106,7 @@ class Resident:
         echo = self._echo(spec.prompt, prompt) if spec.echo else None
         calls = isinstance(spec.prompt, ChatPrompt) and spec.prompt.tools
         marks = self.tokenizer.marks if calls else frozenset()
+        grammar = self._grammars.grammar(spec.format)
         choices: list[Choice] = []
         for index in range(spec.n):
             seed = choice_seed(spec.sampling.seed, index)
@@ -166,14 +123,14 @@ class Resident:
                 prompt_logprobs=spec.echo and spec.logprobs is not None,
                 choosing=Choosing(spec.sampling, seed, prompt),
             )
-            grammar = self._grammars.grammar(spec.format)
             sequence.waits_for_token = grammar is not None
             endless = spec.sampling.ignore_eos and grammar is None
             eos = frozenset() if endless else self.tokenizer.eos
             stop = [s for s in spec.sampling.stop if s]
             before = len(echo.text) if echo else 0
             output = TextOutput(self.tokenizer.bytes_of, stop, marks, before)
-            choices.append(Choice(sequence, output, eos, echo, grammar))
+            way = grammar.fork() if grammar and choices else grammar
+            choices.append(Choice(sequence, output, eos, echo, way))
         self.scheduler.add(choice.sequence for choice in choices)
         if adapter:
             adapter.users += 1
@@ -203,11 +160,7 @@ class Resident:
             started = any(c.sequence.stage is not Stage.WAITING for c in request.choices)
             if waiting_for is not None and (request.model != waiting_for or started):
                 continue
-            for choice in request.choices:
-                self.scheduler.end(choice.sequence)
-                choice.finished = choice.finished or "cancelled"
-            self._close(request)
-            events.append(FailedEvent(request.id, detail_of(raised)))
+            events.append(self._fail(request, raised))
         if waiting_for is None:
             self._flying.clear()
             self.pool.forget()
@@ -257,6 +210,12 @@ class Resident:
             if choice.grammar is not None:
                 choice.grammar.accept(sampled.token)
             events += choice.take(sampled)
+            if choice.grammar is not None and not choice.finished:
+                try:
+                    choice.grammar.look()
+                except Refusal as refusal:
+                    events.append(self._fail(self._requests[sequence.request], refusal))
+                    continue
             self._settle(choice, events)
             if not choice.finished and sequence.pages:
                 self.scheduler.publish(sequence)
@@ -279,6 +238,14 @@ class Resident:
         if request.adapter:
             self.adapters.release(request.adapter)
         return [request.done()]
+
+    def _fail(self, request: Request, raised: BaseException) -> Event:
+        """Ends one request with an error; what it held is free when this returns."""
+        for choice in request.choices:
+            self.scheduler.end(choice.sequence)
+            choice.finished = choice.finished or "cancelled"
+        self._close(request)
+        return FailedEvent(request.id, detail_of(raised))
 
     def _echo(self, prompt: Prompt, ids: list[int]) -> Echo:
         if isinstance(prompt, TextPrompt):

@@ -6,14 +6,13 @@ folder must pass before anything reads it: safetensors only, no code of stranger
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from bullion.contract.errors import Refusal, missing_package
 from bullion.contract.recipe import BaseModel
+from bullion.models.settings import read_settings
 
 # Weights, configuration and tokenizer; never pickles, never Meta's own `original/` copy.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model"]
@@ -28,7 +27,7 @@ def local_folder(base: BaseModel) -> Path:
     """The folder with `base`'s files, downloaded when it names a hub.
 
     Raises Refusal: model_not_found, hub_unreachable, hub_access_denied, missing_package,
-    unsafe_weights, remote_code_required.
+    unsafe_weights, broken_config, remote_code_required.
     """
     if base.hub is None:
         folder = Path(base.path)
@@ -74,7 +73,7 @@ def check_folder(folder: Path, name: str) -> None:
 def allows_remote_code(base: BaseModel, folder: Path) -> bool:
     """Whether the model's own code may run. A model that brings code is refused unless both agree:
     the request (`trust_remote_code`) and the operator (BULLION_ALLOW_REMOTE_CODE=1)."""
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_settings(folder / "config.json")
     if not config.get("auto_map"):
         return False
     if base.trust_remote_code and os.environ.get("BULLION_ALLOW_REMOTE_CODE") == "1":

@@ -7,7 +7,6 @@ Legend: V vocabulary, H hidden, I intermediate, D head size, Q = heads · D, K =
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bullion.contract.errors import Refusal
+from bullion.models.settings import broken, read_settings
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,12 @@ class LlamaShape:
 
     @staticmethod
     def read(folder: Path) -> LlamaShape:
-        """Raises Refusal("unsupported_architecture") for what is no plain Llama."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return LlamaShape.from_config(config, folder.name)
+        """Raises Refusal: unsupported_architecture for what is no plain Llama, broken_config."""
+        file = folder / "config.json"
+        try:
+            return LlamaShape.from_config(read_settings(file), folder.name)
+        except KeyError as raised:
+            raise broken(file, f"it has no {raised.args[0]}") from raised
 
     @staticmethod
     def from_config(config: dict[str, Any], name: str) -> LlamaShape:

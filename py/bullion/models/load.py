@@ -6,7 +6,6 @@ weights come back frozen, in evaluation mode and without a key-value cache. It t
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from transformers.utils.logging import disable_progress_bar
 from bullion.contract.errors import Refusal, missing_package
 from bullion.contract.recipe import BaseModel, QuantizationSpec
 from bullion.models.fetch import allows_remote_code, local_folder
+from bullion.models.settings import read_settings
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             "model",
         )
     settings = folder / "tokenizer_config.json"
-    config: dict[str, Any] = json.loads(settings.read_text("utf-8")) if settings.is_file() else {}
+    config = read_settings(settings) if settings.is_file() else {}
+    written = read_settings(file)
     named = {key: _text(config.get(key)) for key in ("bos_token", "eos_token", "pad_token")}
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(file),
@@ -99,7 +100,6 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         model_max_length=config.get("model_max_length"),
         **{key: token for key, token in named.items() if token},
     )
-    written = json.loads(file.read_text(encoding="utf-8"))
     words = set(written["model"]["vocab"]) | {t["content"] for t in written["added_tokens"]}
     if len(tokenizer) != len(words):
         raise Refusal(

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from bullion.contract.errors import Refusal
+from bullion.models.settings import broken, read_settings
 
 INDEX = "model.safetensors.index.json"
 DTYPES = {
@@ -64,7 +65,7 @@ def tensor_bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:
 class TensorFolder:
     """The tensors of a model folder (`model.safetensors` or shards with an index), read on demand.
 
-    Raises Refusal broken_weights when headers, sizes and index do not agree.
+    Raises Refusal: broken_weights when headers, sizes and index do not agree, broken_config.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,7 +73,9 @@ class TensorFolder:
         index = folder / INDEX
         placed: dict[str, str] | None = None
         if index.is_file():
-            placed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            placed = read_settings(index).get("weight_map")
+            if not isinstance(placed, dict):
+                raise broken(index, "it has no weight_map")
             files = [folder / name for name in dict.fromkeys(placed.values())]
         elif (folder / "model.safetensors").is_file():
             files = [folder / "model.safetensors"]

@@ -3,8 +3,8 @@ import { deepStrictEqual } from "node:assert/strict";
 import { CallReader, type CallReading, type Piece, readCalls } from "../../../core/chat/calls.ts";
 
 const names = ["price", "利润", "price_history"];
-const llama: CallReading = { format: "llama3", names, most: Infinity };
-const hermes: CallReading = { format: "hermes", names, most: Infinity };
+const llama: CallReading = { format: "llama3", names, forced: false, most: Infinity };
+const hermes: CallReading = { format: "hermes", names, forced: false, most: Infinity };
 
 type Said = [text: string | null, ...calls: [name: string, args: string][]];
 const cases: [name: string, reading: CallReading, text: string, said: Said][] = [

@@ -62,3 +62,39 @@ Deno.test("of an assistant's message texts and refusals are read, in their order
   const user = { messages: [{ role: "user", content }] };
   assert.throws(() => chat(user), "nobody else refuses");
 });
+
+Deno.test("a schema that cannot be handed on as it was meant is refused with the reason", () => {
+  const deep = JSON.parse('{"items":'.repeat(1000) + "{}" + "}".repeat(1000));
+  for (
+    const [schema, why] of [
+      [deep, /nested too deeply/],
+      [{ const: "\ud800" }, /half a character/],
+      [{ type: "integer", minimum: 1e30 }, /the integer 1e\+30 in `minimum`/],
+    ]
+  ) {
+    const response_format = { type: "json_schema", json_schema: { name: "a", schema } };
+    assert.throws(() => chat({ response_format }), (error) => {
+      assert(error instanceof BullionError);
+      assert.equal(error.code, "invalid_json_schema");
+      assert.equal(error.param, "response_format.json_schema.schema");
+      assert.match(error.message, why);
+      return true;
+    });
+  }
+});
+
+Deno.test("half a character is refused in all that the engine is told of a chat", () => {
+  const call = { id: "a", type: "function", function: { name: "f", arguments: "{}" } };
+  const half = "\ud800";
+  for (
+    const message of [
+      { role: "user", content: "a", name: half },
+      { role: "tool", content: "a", tool_call_id: half },
+      { role: "assistant", tool_calls: [{ ...call, id: half }] },
+      { role: "assistant", tool_calls: [{ ...call, function: { name: half, arguments: "{}" } }] },
+      { role: "assistant", tool_calls: [{ ...call, function: { name: "f", arguments: half } }] },
+    ]
+  ) assert.throws(() => chat({ messages: [message] }), /half a character/);
+  const tools = [{ type: "function", function: { name: "f", description: half } }];
+  assert.throws(() => chat({ tools }), /half a character/);
+});

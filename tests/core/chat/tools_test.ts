@@ -101,6 +101,40 @@ Deno.test("a call that the length cut off ends with length", async () => {
 });
 
 for (
+  const [format, cut] of [["hermes", "<tool_cal"], ["hermes", '<tool_call>\n{"na'], [
+    "llama3",
+    '{"name": "pri',
+  ]] as const
+) {
+  Deno.test(`of a forced call that is cut off at ${cut} nothing is shown`, async () => {
+    await using bench = await speaking([cut.slice(0, 3), cut.slice(3)]);
+    Object.assign(bench.engine, { toolFormat: format, finish: "length" });
+    const forced = chat({ tool_choice: "required" });
+    const { choices: [choice] } = await bench.service.chat.complete(forced, never);
+    deepStrictEqual([choice!.message.content, choice!.finish_reason], [null, "length"]);
+    const chunks = await Array.fromAsync(await bench.service.chat.stream(forced, never));
+    deepStrictEqual(chunks.map(({ choices: [choice] }) => [choice!.delta, choice!.finish_reason]), [
+      [{ role: "assistant", content: null }, null],
+      [{}, "length"],
+    ]);
+    const free = await bench.service.chat.complete(chat(), never);
+    equal(free.choices[0]!.message.content, cut, "what nobody forced may be text");
+  });
+}
+
+Deno.test("names that OpenAI does not take are refused where they stand", () => {
+  for (const name of ["", "a b", "f.g", "利润", "x".repeat(65)]) {
+    const { error } = ChatRequest.safeParse({
+      ...chat(),
+      tools: [{ type: "function", function: { name } }],
+    });
+    deepStrictEqual(error?.issues[0]?.path, ["tools", 0, "function", "name"], name);
+  }
+  const name = "Get_price-2".padEnd(64, "x");
+  equal(chat({ tools: [{ type: "function", function: { name } }] }).tools!.length, 1);
+});
+
+for (
   const [what, fields] of Object.entries({
     "tool_choice none": { tool_choice: "none" },
     "an answer held to a schema": { response_format: { type: "json_object" } },
@@ -178,6 +212,15 @@ Deno.test("a conversation with calls and their answers reaches the engine as obj
   ]);
 });
 
+function deep(depth: number): string {
+  return '{"a":'.repeat(depth) + "1" + "}".repeat(depth);
+}
+const saying = (args: string) => ({ ...broken, function: { name: "price", arguments: args } });
+const declaring = (schema: string) => [
+  tools[1],
+  { type: "function", function: { name: "f", parameters: { properties: JSON.parse(schema) } } },
+];
+const rounded = declaring('{"a": {"maximum": 1e30}}');
 const broken = { id: "call_1", type: "function", function: { name: "price", arguments: "{of" } };
 for (
   const [what, fields, code, param] of [
@@ -211,6 +254,42 @@ for (
       "invalid_tool_call",
       "messages[0].tool_calls[0].function.arguments",
     ],
+    [
+      "past arguments that are nested too deeply",
+      { messages: [{ role: "assistant", tool_calls: [saying(deep(1000))] }] },
+      "invalid_tool_call",
+      "messages[0].tool_calls[0].function.arguments",
+    ],
+    [
+      "half a character in past arguments",
+      { messages: [{ role: "assistant", tool_calls: [saying('{"a":"\\ud800"}')] }] },
+      "invalid_tool_call",
+      "messages[0].tool_calls[0].function.arguments",
+    ],
+    [
+      "parameters that are nested too deeply",
+      { tools: declaring(deep(1000)) },
+      "invalid_function_parameters",
+      "tools[1].function.parameters",
+    ],
+    [
+      "half a character in parameters",
+      { tools: declaring('{"a": {"description": "\\ud800"}}') },
+      "invalid_function_parameters",
+      "tools[1].function.parameters",
+    ],
+    [
+      "an integer that was rounded, of a forced function",
+      { tools: rounded, tool_choice: { type: "function", function: { name: "f" } } },
+      "invalid_function_parameters",
+      "tools[1].function.parameters",
+    ],
+    [
+      "a second function of the same name",
+      { tools: [...tools, tools[0]] },
+      "duplicate_function_name",
+      "tools[2].function.name",
+    ],
   ] as const
 ) {
   Deno.test(`${what} is refused by name`, async () => {
@@ -219,3 +298,9 @@ for (
     deepStrictEqual(bench.engine.specs, []);
   });
 }
+
+Deno.test("what the model is only told may name any integer", async () => {
+  await using bench = await speaking([CALL]);
+  await bench.service.chat.complete(chat({ tools: rounded }), never);
+  equal(bench.engine.specs.length, 1);
+});

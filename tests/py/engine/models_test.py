@@ -78,6 +78,16 @@ def test_unloading_the_last_name_gives_the_base_back(serving: Serving) -> None:
     assert serving.failed["a"].error.code == "model_not_loaded"
 
 
+def test_a_base_with_a_damaged_file_of_settings_is_refused_by_its_name(
+    serving: Serving, other: Path
+) -> None:
+    for name in ("generation_config.json", "config.json"):
+        (other / name).write_text('{"eos_token_id": ')
+        load(serving, name, other)
+        error = serving.failed[f"load-{name}"].error
+        assert error.code == "broken_config" and str(other / name) in error.message
+
+
 def test_two_bases_answer_side_by_side(serving: Serving, other: Path) -> None:
     load(serving, "other", other)
     assert len(serving.engine._residents) == 2

@@ -151,3 +151,17 @@ def test_parameters_that_are_no_schema_are_refused(serve_with: Callable[..., Ser
     serving.run([generate("a", prompt, "tools", format=form)])
     error = serving.failed["a"].error
     assert (error.code, error.param) == ("invalid_json_schema", "tools")
+
+
+def test_parameters_that_no_finite_value_obeys_are_refused(
+    serve_with: Callable[..., Serving],
+) -> None:
+    pytest.importorskip("llguidance")
+    serving = serve_with(LLAMA)
+    prompt = ChatPrompt("chat", [Message("user", "x")], TOOLS)
+    endless = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
+    form = ToolCallsFormat("tool_calls", [PRICE, CalledFunction("f", endless)], True)
+    serving.run([generate("a", prompt, "tools", format=form)])
+    error = serving.failed["a"].error
+    assert (error.code, error.param) == ("invalid_json_schema", "tools")
+    assert "no finite value can obey f's" in error.message

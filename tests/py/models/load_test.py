@@ -14,6 +14,7 @@ import torch
 from bullion.contract.errors import Refusal
 from bullion.contract.recipe import BaseModel
 from bullion.models.fetch import hub_id, local_folder
+from bullion.models.llama import LlamaShape
 from bullion.models.load import load_base, load_tokenizer
 from safetensors.torch import load_file, save_file
 from small_models import base_of
@@ -85,6 +86,28 @@ def test_a_weight_file_that_was_cut_off_is_refused(copied: Path) -> None:
     file = copied / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     assert refused(base_of(copied)).code == "broken_weights"
+
+
+@pytest.mark.parametrize(
+    "text", ['{"vocab_size": ', "[]", "\xff", "[" * 100_000], ids=["cut", "list", "latin", "deep"]
+)
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "tokenizer.json"])
+def test_a_settings_file_that_is_no_json_object_is_named(
+    copied: Path, name: str, text: str
+) -> None:
+    (copied / name).write_bytes(text.encode("latin-1"))
+    refusal = refused(base_of(copied))
+    assert (refusal.code, refusal.param) == ("broken_config", "model")
+    assert str(copied / name) in refusal.message
+
+
+def test_a_setting_that_a_llama_needs_is_named_where_it_is_missing(copied: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    del config["num_hidden_layers"]
+    (copied / "config.json").write_text(json.dumps(config))
+    with pytest.raises(Refusal, match="num_hidden_layers") as raised:
+        LlamaShape.read(copied)
+    assert raised.value.code == "broken_config"
 
 
 def test_pickled_weights_are_refused(copied: Path) -> None:
