@@ -81,8 +81,10 @@ export async function listen(config: ServerConfig, python: string): Promise<List
         const drained = new Promise((resolve) => server.close(resolve));
         server.closeIdleConnections();
         await service.close();
-        server.closeIdleConnections();
+        // The last words are written; who never asked, or does not read, is not waited for.
+        const patience = setTimeout(() => server.closeAllConnections(), LAST_WORDS_MS);
         await drained;
+        clearTimeout(patience);
       },
     };
   } catch (error) {
@@ -93,6 +95,9 @@ export async function listen(config: ServerConfig, python: string): Promise<List
 
 /** How long a connection may stay open without a request; clients keep theirs for less. */
 const KEEP_ALIVE_MS = 75_000;
+
+/** How long clients may take to read the end of their answers when the service stops. */
+const LAST_WORDS_MS = 500;
 
 type Handler = (request: Request) => Response | Promise<Response>;
 
