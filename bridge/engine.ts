@@ -58,6 +58,7 @@ export class Engine implements EngineDoor {
   async load(model: ServedModel): Promise<Record<string, unknown>> {
     const result = await this.#ask({ type: "load", id: newId("request"), model });
     this.#loaded.set(model.name, model);
+    this.#log(`loaded ${model.name}`, "info");
     return result;
   }
 
@@ -66,6 +67,7 @@ export class Engine implements EngineDoor {
     if (this.#client === null) return;
     const submission: Submission = { type: "unload", id: newId("request"), model: name };
     await resultOf(submission, await submit(this.#client, submission));
+    this.#log(`unloaded ${name}`, "info");
   }
 
   async *generate(spec: GenerateSpec, signal: AbortSignal): AsyncGenerator<Generated> {
@@ -220,7 +222,8 @@ export class Engine implements EngineDoor {
   }
 
   async #ask(submission: Submission): Promise<Record<string, unknown>> {
-    return await resultOf(submission, (await this.#submit(submission)).events);
+    const { events } = await this.#submit(submission);
+    return await resultOf(submission, events, (text) => this.#log(text, "info"));
   }
 
   /** Submits to the live process. Nothing has come yet of what met a dead one: it may go to the next. */
@@ -250,9 +253,14 @@ async function submit(client: WorkerClient, submission: Submission): Promise<Eve
   return events;
 }
 
-/** What work without a stream came to. */
-async function resultOf({ type }: Submission, events: Events): Promise<Record<string, unknown>> {
+/** What work without a stream came to; `say` gets what it tells on the way. */
+async function resultOf(
+  { type }: Submission,
+  events: Events,
+  say: (text: string) => void = () => {},
+): Promise<Record<string, unknown>> {
   for await (const event of events) {
+    if (event.type === "message") say(event.text);
     if (event.type === "finished") return event.result;
     if (event.type === "failed") throw BullionError.from(event.error);
     if (event.type === "stopped") break;

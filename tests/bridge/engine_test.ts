@@ -104,3 +104,16 @@ for (
     equal((await running.engine.status()).engine!.tunables, expected);
   });
 }
+
+Deno.test("the log says which models come and go, and who makes room for whom", async () => {
+  await using running = await Running.start();
+  const base = { name: "large", path: "/", hub: null, trust_remote_code: false };
+  await running.engine.load({ name: "large", base, adapter: null });
+  await running.engine.unload("large");
+  deepStrictEqual(running.settings.lines.filter((line) => line.startsWith("engine: ")), [
+    "engine: loaded m",
+    "engine: Unloaded m (idle longest) to make room for large",
+    "engine: loaded large",
+    "engine: unloaded large",
+  ]);
+});
