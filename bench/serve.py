@@ -41,6 +41,8 @@ def say(name: str, result: Any) -> None:
 
 
 def measure(drive: Drive, plan: Plan, name: str, count: int, models: list[str]) -> None:
+    if models == ["base"]:
+        drive.prompts_of(count)
     rounds = [drive.all_at_once(count, models, plan.new_tokens) for _ in range(plan.rounds)]
     say(name, middle(rounds))
 

@@ -28,6 +28,7 @@ from serving.load import (
     Stream,
     arrivals,
     crowd_name,
+    crowd_serial,
     figures_at_once,
     figures_kept,
     middle,
@@ -107,6 +108,9 @@ class Clients:
             ended += 1
         return ended
 
+    def prompts_of(self, crowd: int) -> None:
+        self._serial = crowd_serial(crowd)
+
     def at_once(self, count: int, new: int) -> dict[str, Any]:
         requests = [self.request(length, new) for length in prompt_lengths(count)]
         began = time.perf_counter()
@@ -130,6 +134,7 @@ class Clients:
 def play(clients: Clients, plan: Plan, service: int) -> None:
     for count in plan.crowds:
         clients.at_once(count, 16)  # first use of what was not compiled yet
+        clients.prompts_of(count)
         rounds = []
         for _ in range(plan.rounds):
             shares = Shares(service)

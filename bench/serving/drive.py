@@ -27,6 +27,7 @@ from bullion.engine.engine import Engine
 from serving.load import (
     Stream,
     arrivals,
+    crowd_serial,
     figures_at_once,
     figures_kept,
     prompt_ids,
@@ -54,6 +55,11 @@ class Drive:
                     return event.result
                 if isinstance(event, FailedEvent):
                     raise SystemExit(event.error.message)
+
+    def prompts_of(self, crowd: int) -> None:
+        """The next prompts are those that a crowd over HTTP has: whose first tokens write whole
+        characters, and so are seen, is theirs to say."""
+        self._serial = crowd_serial(crowd)
 
     def prompt(self, length: int) -> list[int]:
         self._serial += 1

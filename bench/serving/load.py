@@ -57,6 +57,11 @@ def prompt_ids(serial: int, length: int, vocabulary: int) -> list[int]:
     return [chance.randrange(most) for _ in range(length)]
 
 
+def crowd_serial(count: int) -> int:
+    """From where the prompts of a crowd are counted, far from those of others."""
+    return 10_000 * count
+
+
 def arrivals(count: int) -> Callable[[], tuple[int, int]]:
     """Prompt and new tokens of the next request while `count` streams are kept running."""
     chance = random.Random(count + 9)

@@ -87,6 +87,7 @@ Deno.test("an engine that dies while it is started again is tried again until it
     line.replace(/^engine: (cannot start: )?The .*;/, "$1it died;")
   );
   deepStrictEqual(told, [
+    "engine: loaded m",
     "it died; trying again in 0.02 s",
     "engine: trying again (1)",
     "cannot start: it died; trying again in 0.04 s",
