@@ -71,11 +71,12 @@ class Scheduler:
     def add(self, sequences: Iterable[Sequence]) -> None:
         """Queues the choices of one request, all or none. Raises Refusal("queue_full")."""
         fresh = list(sequences)
+        queued = max(0, len(self._waiting) - self._room())  # others begin with the next step
         if len(self._waiting) + len(fresh) > self._max_waiting + self._room():
             raise Refusal(
                 "queue_full",
-                f"{len(self._waiting)} requests wait already and {self._max_waiting} may: "
-                "try again in a moment",
+                f"Cannot queue {len(fresh)} more where {queued} of {self._max_waiting} places are "
+                "taken: try again in a moment",
             )
         self._waiting.extend(fresh)
 

@@ -100,8 +100,9 @@ def test_the_queue_is_bounded_by_what_may_wait_behind_what_may_run() -> None:
     scheduler = Scheduler(PagePool(9, 4), 2, 1, prefill_tokens=100)
     scheduler.add([sequence(4, 1) for _ in range(3)])
     with pytest.raises(Refusal) as refused:
-        scheduler.add([sequence(4, 1)])
+        scheduler.add([sequence(4, 1), sequence(4, 1)])
     assert refused.value.code == "queue_full"
+    assert "2 more where 1 of 1 places are taken" in refused.value.message
 
 
 def test_pages_hold_prefixes_until_they_are_needed_for_something_else() -> None:
