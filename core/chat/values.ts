@@ -15,9 +15,13 @@ export function faultOf(value: unknown): string | null {
   for (let next = left.pop(); next !== undefined; next = left.pop()) {
     const [part, depth] = next;
     if (typeof part === "string" && !part.isWellFormed()) return HALF_A_CHARACTER;
+    if (part === Infinity || part === -Infinity) {
+      return "has a number beyond ±1.8e308, the largest there is";
+    }
     if (part === null || typeof part !== "object") continue;
     if (depth > DEEPEST) {
-      return `is nested too deeply: ${DEEPEST} objects and lists inside each other are taken`;
+      return `is nested too deeply: ${DEEPEST} objects and lists inside each other are taken, of which ` +
+        "a schema's property is two";
     }
     for (const [key, inner] of Object.entries(part)) {
       if (!key.isWellFormed()) return HALF_A_CHARACTER;
@@ -27,7 +31,16 @@ export function faultOf(value: unknown): string | null {
   return null;
 }
 
-const BOUNDS = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+const LENGTHS = [
+  "minLength",
+  "maxLength",
+  "minItems",
+  "maxItems",
+  "minProperties",
+  "maxProperties",
+];
+const RANGE = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+const BOUNDS = [...LENGTHS, ...RANGE];
 const VALUES = ["const", "enum"];
 const NAMED = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
 const WITHOUT_EFFECT = ["default", "examples", "example"];
@@ -48,9 +61,12 @@ export function schemaFaultOf(schema: Record<string, unknown>): string | null {
         "are doubles here, and it has been rounded; use smaller numbers, or a string";
     }
     if (part === null || typeof part !== "object") continue;
+    // A number that need not be whole is the double that stands for it.
+    const isNumber = "type" in part && part.type === "number";
     for (const [key, inner] of Object.entries(part)) {
       if (kind !== "schema") left.push([inner, kind === "named" ? "schema" : "value", under]);
-      else if (BOUNDS.includes(key) || VALUES.includes(key)) left.push([inner, "value", key]);
+      else if (BOUNDS.includes(key)) left.push([inner, "value", key]);
+      else if (VALUES.includes(key)) left.push([isNumber ? null : inner, "value", key]);
       else if (NAMED.includes(key)) left.push([inner, "named", key]);
       else if (!WITHOUT_EFFECT.includes(key)) left.push([inner, "schema", key]);
     }

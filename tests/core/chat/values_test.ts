@@ -37,6 +37,9 @@ for (
     ["exclusiveMaximum", { $defs: { a: { items: { exclusiveMaximum: 2 ** 63 } } } }],
     ["multipleOf", { prefixItems: [true, { multipleOf: 1e20 }] }],
     ["const", { properties: { default: { const: { id: [rounded] } } } }],
+    ["maximum", { type: "number", maximum: 1e30 }],
+    ["maxLength", { type: "string", maxLength: 2 ** 53 }],
+    ["minItems", { properties: { a: { type: "array", minItems: 2 ** 60 } } }],
     ["enum", { components: { schemas: { a: { enum: ["a", rounded] } } } }],
   ] as const
 ) {
@@ -52,7 +55,13 @@ Deno.test("integers that are exact, fractions, and what has no effect are taken"
     const schema of [
       { type: "integer", minimum: -most, maximum: most, multipleOf: 7 },
       { type: "number", minimum: 1e-30, maximum: 0.5, enum: [most, "9007199254740993"] },
+      { properties: { a: { type: "number", const: 1e300, enum: [1e300, 2e300] } } },
       { default: 1e30, examples: [1e30], properties: { const: { default: 1e30 } } },
     ]
   ) assert.equal(schemaFaultOf(schema), null);
+});
+
+Deno.test("a number that no double holds is refused, not made null on its way", () => {
+  assert.match(faultOf(JSON.parse('{"a": [1e400]}'))!, /beyond ±1.8e308/);
+  assert.match(schemaFaultOf({ type: "number", minimum: -Infinity })!, /beyond/);
 });
