@@ -33,7 +33,7 @@ def write_adapter(folder: Path, config: dict[str, Any], seed: int, device: torch
             key = f"base_model.model.model.layers.{layer}.{name}"
             for part, shape in (("lora_A", (8, inside)), ("lora_B", (out, 8))):
                 drawn = torch.randn(shape, generator=source, device=device) * 0.01
-                tensors[f"{key}.{part}.weight"] = drawn.to(torch.bfloat16).cpu()
+                tensors[f"{key}.{part}.weight"] = drawn.cpu()
     save_file(tensors, str(folder / "adapter_model.safetensors"))
     written = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": "all-linear"}
     (folder / "adapter_config.json").write_text(json.dumps(written))

@@ -1,9 +1,9 @@
 """The Llama blocks over a batch of rows from many sequences, in plain torch on the CPU.
 
 It owns the packed weights and no other memory: keys and values go to the pages that the batch names.
-A small base's step is mostly calls, so what can be done to the weights once is done to them: norms
-scale the columns of the layer that follows, and a head's rows lie so that a rotation is one product of
-complex numbers.
+A small base's step is mostly calls and the reading of its weights. So a head's rows lie as a rotation
+wants them, to be one product of complex numbers, and nothing else is folded into the weights: they keep
+the few digits that they have in their file, and linear.py holds them in two bytes.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Block:
+    before: Tensor  # (H,), a norm's weight, see `_gain`
     qkv: Site
     o: Site
+    after: Tensor  # (H,)
     gate_up: Site
     down: Site
 
@@ -46,7 +48,8 @@ class Llama:
         self.shape = shape = weights.shape
         rest = (shape.rms_norm_eps * shape.hidden_size) ** 0.5
         self._embed = F.pad(weights.embed, (0, 1), value=rest)  # (V, H + 1)
-        self._head = product(weights.head * self._folded(weights.norm), None)
+        self._norm = self._gain(weights.norm)
+        self._head = product(weights.head, None)
         self._turns = torch.complex(
             *rotary_table(shape, shape.max_positions, weights.embed.device)
         ).unsqueeze(1)  # (positions, 1, D / 2)
@@ -54,32 +57,20 @@ class Llama:
         self.blocks: list[_Block] = []
         while weights.layers:
             layer = weights.layers.pop(0)
-            before, after = self._folded(layer.input_norm), self._folded(layer.post_norm)
+            q_k_v = (shape.q_size, shape.kv_size, shape.kv_size)
             self.blocks.append(
                 _Block(
-                    Site(
-                        layer.qkv,
-                        layer.qkv_bias,
-                        (shape.q_size, shape.kv_size, shape.kv_size),
-                        columns=before,
-                        order=pairs,
-                    ),
+                    self._gain(layer.input_norm),
+                    Site(layer.qkv, layer.qkv_bias, q_k_v, order=pairs),
                     Site(layer.o, layer.o_bias, (shape.hidden_size,)),
-                    Site(
-                        layer.gate_up,
-                        layer.gate_up_bias,
-                        (shape.intermediate_size,) * 2,
-                        columns=after,
-                    ),
+                    self._gain(layer.post_norm),
+                    Site(layer.gate_up, layer.gate_up_bias, (shape.intermediate_size,) * 2),
                     Site(layer.down, layer.down_bias, (shape.hidden_size,)),
                 )
             )
 
     def hidden(self, batch: Batch, cache: Tensor) -> Tensor:
-        """(n, H), the last norm applied but for its weight, which the head has.
-
-        `cache` is (layers, pages, page_tokens, 2 · kv_heads, D).
-        """
+        """(n, H), the last norm applied. `cache` is (layers, pages, page_tokens, 2 · kv_heads, D)."""
         shape = self.shape
         turns = self._turns.index_select(0, batch.positions)
         attend = StepAttention(cache, batch.spans, batch.tokens.shape[0], shape.heads)
@@ -87,16 +78,16 @@ class Llama:
         residual = F.embedding(batch.tokens, self._embed)  # (n, H + 1), see _normed
         stream = residual[:, : shape.hidden_size]
         for index, block in enumerate(self.blocks):
-            qkv = block.qkv(self._normed(residual), batch.lora)
+            qkv = block.qkv(_normed(residual, block.before), batch.lora)
             heads = qkv.unflatten(1, (-1, shape.head_dim))
             turned = heads[:, : shape.heads + shape.kv_heads].unflatten(2, (-1, 2))
             torch.view_as_complex(turned).mul_(turns)
             stored[index].index_copy_(0, batch.slots, heads[:, shape.heads :])
             stream += block.o(attend(index, heads[:, : shape.heads]), batch.lora)
-            fused = block.gate_up(self._normed(residual), batch.lora)
+            fused = block.gate_up(_normed(residual, block.after), batch.lora)
             gate, up = fused.chunk(2, dim=-1)
             stream += block.down(F.silu(gate).mul_(up), batch.lora)
-        return self._normed(residual)
+        return _normed(residual, self._norm)
 
     def site(self, layer: int, kind: str) -> Site:
         return getattr(self.blocks[layer], kind)  # type: ignore[no-any-return]
@@ -105,17 +96,18 @@ class Llama:
         """(n, H) → (n, V)"""
         return self._head(hidden)
 
-    def _folded(self, norm: Tensor) -> Tensor:
-        """What the columns of the layer behind a norm are multiplied by; see `_normed`."""
+    def _gain(self, norm: Tensor) -> Tensor:
+        """What `_normed` multiplies by: a norm's weight over the length that it makes of a row."""
         return norm * self.shape.hidden_size**0.5
 
-    def _normed(self, residual: Tensor) -> Tensor:
-        """(n, H + 1) → (n, H): rows over √(Σx² + H ε), so their root mean square norm over √H.
 
-        The last column is √(H ε) all the way, which makes that root the length of the whole row.
-        """
-        length = torch.linalg.vector_norm(residual, dim=-1, keepdim=True)
-        return residual[:, :-1] / length
+def _normed(residual: Tensor, gain: Tensor) -> Tensor:
+    """(n, H + 1) → (n, H): rows over √(Σx² + H ε), times `gain`: their root mean square norm.
+
+    The last column is √(H ε) all the way, which makes that root the length of the whole row.
+    """
+    length = torch.linalg.vector_norm(residual, dim=-1, keepdim=True)
+    return (residual[:, :-1] / length).mul_(gain)
 
 
 def _pairs(shape: LlamaShape) -> Tensor:

@@ -284,14 +284,3 @@ def test_attention_does_not_depend_on_which_pages_a_sequence_holds(
         scores = (q[1].unsqueeze(1) @ keys.transpose(1, 2) / 32**0.5).softmax(-1)
         assert torch.allclose(mixed[1].view(8, 1, 32), scores @ values, atol=1e-5)
         assert not mixed[0].any()
-
-
-@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8, 17, 64])
-def test_a_row_of_a_product_does_not_depend_on_how_many_rows_there_are(rows: int) -> None:
-    from bullion.engine.linear import product
-
-    torch.manual_seed(0)
-    for out, size in ((24, 256), (384, 256), (256, 24), (256, 688), (1376, 256), (6000, 256)):
-        multiply = product(torch.randn(out, size), None)
-        x = torch.randn(100, size)
-        assert torch.equal(multiply(x[:rows]), multiply(x)[:rows])
