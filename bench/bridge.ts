@@ -8,7 +8,7 @@
  */
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { Engine, ENGINE_ENV } from "../bridge/engine.ts";
+import { Engine } from "../bridge/engine.ts";
 import { PythonProcess } from "../bridge/process.ts";
 import { processSettings } from "../commands/configuration.ts";
 import { listen } from "../commands/listening.ts";
@@ -127,7 +127,6 @@ async function alone(work: string): Promise<number> {
   await Deno.writeTextFile(work, JSON.stringify({ ...task, rounds: 2 }));
   const { stdout, success } = await new Deno.Command(python, {
     args: [`${PROJECT}/bench/engine_alone.py`, work],
-    env: ENGINE_ENV,
     stderr: "inherit",
   }).output();
   if (!success) throw new Error("bench/engine_alone.py failed");

@@ -11,7 +11,6 @@
  * Clients are a process of their own too; the service is the one that `deno task serve` starts.
  */
 import { parseArgs } from "node:util";
-import { ENGINE_ENV } from "../bridge/engine.ts";
 import { PROJECT } from "../commands/project.ts";
 import { preparePython } from "../commands/setup.ts";
 import { loadServerConfig } from "../core/config/server.ts";
@@ -41,7 +40,7 @@ const results: Results & { card: Part } = { card, peers: {} };
 try {
   if (only.includes("alone")) {
     const more = [folder, "--prefill-tokens", prefill, ...(values.profile ? ["--profile"] : [])];
-    results.alone = await part("bench/serve.py", more, 400, ENGINE_ENV);
+    results.alone = await part("bench/serve.py", more, 400);
   }
   if (only.includes("http")) results.http = await overHttp();
   for (const [way, most] of WAYS) {
@@ -80,18 +79,12 @@ async function overHttp(): Promise<Part> {
 }
 
 /** Runs a script that writes its results to `--out`. A failure is a result that says so. */
-async function part(
-  script: string,
-  args: string[],
-  seconds: number,
-  env: Record<string, string> = {},
-): Promise<Part> {
+async function part(script: string, args: string[], seconds: number): Promise<Part> {
   const out = `${scratch}/part.json`;
   await Deno.writeTextFile(out, "null");
   const began = performance.now();
   const { code } = await new Deno.Command(python, {
     args: [`${PROJECT}/${script}`, ...args, "--out", out],
-    env,
     signal: AbortSignal.timeout(seconds * 1000),
     stdin: "null",
     stdout: "inherit",

@@ -28,13 +28,6 @@ const QUICK_DEATH_MS = 15_000;
 
 const PAUSES: Pauses = { firstMs: 1_000, longestMs: 60_000 };
 
-/**
- * Weights on large pages, where the system offers them to who asks: on a processor a step of a small base
- * reads them all, and spent an eighth of its time on looking pages up. Not for trainers, whose memory comes
- * and goes.
- */
-export const ENGINE_ENV = { GLIBC_TUNABLES: "glibc.malloc.hugetlb=1" };
-
 type EngineOpening = Extract<Opening, { role: "engine" }>;
 
 export class Engine implements EngineDoor {
@@ -50,7 +43,7 @@ export class Engine implements EngineDoor {
   #restarts = 0;
 
   constructor(settings: ProcessSettings, opening: EngineOpening, pauses = PAUSES) {
-    this.#settings = { ...settings, env: { ...ENGINE_ENV, ...settings.env } };
+    this.#settings = settings;
     this.#opening = opening;
     this.#retries = new Retries(pauses, this.#log.bind(this), () => this.#restart());
   }

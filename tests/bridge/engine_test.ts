@@ -22,17 +22,11 @@ function spec(model: string): GenerateSpec {
 
 /** An engine that runs; `pid` is that of its process. */
 class Running implements AsyncDisposable {
-  readonly settings;
-  readonly engine: Engine;
+  readonly settings = settings(packages.faulty);
+  readonly engine = new Engine(this.settings, OPENING);
 
-  constructor(env: Record<string, string>) {
-    const usual = settings(packages.faulty);
-    this.settings = { ...usual, env: { ...usual.env, ...env } };
-    this.engine = new Engine(this.settings, OPENING);
-  }
-
-  static async start(env: Record<string, string> = {}): Promise<Running> {
-    const running = new Running(env);
+  static async start(): Promise<Running> {
+    const running = new Running();
     const base = { name: "m", path: "/", hub: null, trust_remote_code: false };
     await running.engine.load({ name: "m", base, adapter: null });
     return running;
@@ -92,18 +86,6 @@ Deno.test("a stream under way when the engine is stopped ends with the reason of
   await running.engine.stop(ENDED);
   await cut;
 });
-
-for (
-  const [env, expected] of [
-    [{}, "glibc.malloc.hugetlb=1"],
-    [{ GLIBC_TUNABLES: "glibc.malloc.check=1" }, "glibc.malloc.check=1"],
-  ] as [Record<string, string>, string][]
-) {
-  Deno.test(`an engine's memory is asked for with ${expected}`, async () => {
-    await using running = await Running.start(env);
-    equal((await running.engine.status()).engine!.tunables, expected);
-  });
-}
 
 Deno.test("the log says which models come and go, and who makes room for whom", async () => {
   await using running = await Running.start();
