@@ -55,7 +55,16 @@ def test_a_product_is_that_of_the_weights_and_the_bias(draw) -> None:
         torch.zeros(40, 64),
         torch.full((40, 64), 1e-40),
     ],
-    ids=["a wide range", "small", "large", "fp32", "a small row in fp32", "too wide a range", "zeros", "subnormal"],
+    ids=[
+        "a wide range",
+        "small",
+        "large",
+        "fp32",
+        "a small row in fp32",
+        "too wide a range",
+        "zeros",
+        "subnormal",
+    ],
 )
 def test_no_weight_is_rounded(weight: Tensor) -> None:
     read = linear.product(weight, None)(torch.eye(64))
