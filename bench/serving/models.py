@@ -45,7 +45,9 @@ def draw_weights_on_the_device() -> None:
     from bullion.engine import engine as module
     from bullion.models.llama import LlamaLayer, LlamaWeights
 
-    def drawn(folder: Path, shape: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    def drawn(folder: Path, shape: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
+        dtype = dtype or shape.dtype
+
         def matrix(out: int, inside: int) -> torch.Tensor:
             return torch.empty(out, inside, device=device, dtype=dtype).normal_(0, 0.02)
 

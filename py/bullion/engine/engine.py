@@ -34,7 +34,7 @@ from bullion.contract.worker import (
     Unload,
 )
 from bullion.engine.adapters import ResidentAdapter
-from bullion.engine.loading import PAGE_TOKENS, dtype_of, load_resident
+from bullion.engine.loading import PAGE_TOKENS, load_resident, weight_dtype
 from bullion.engine.memory import free_bytes, weight_bytes
 from bullion.engine.resident import Resident
 from bullion.models.fetch import local_folder
@@ -193,7 +193,8 @@ class Engine:
         resident = self._resident_of(folder)
         if resident is None:
             shape = LlamaShape.read(folder)
-            self._make_room(id, folder.name, weight_bytes(shape, dtype_of(shape, self._device)))
+            dtype = weight_dtype(shape, self._device)
+            self._make_room(id, folder.name, weight_bytes(shape, dtype, self._device))
             resident = yield from load_resident(
                 folder, shape, self._device, self._opening, self._threads
             )

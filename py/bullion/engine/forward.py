@@ -42,12 +42,13 @@ class _Block:
 
 
 class Llama:
-    """The base on the CPU in fp32. Takes `weights` over: they are packed and let go layer by layer."""
+    """The base on the CPU, computed in fp32. Takes `weights`, matrices of any dtype, over: they are packed
+    and let go layer by layer."""
 
     def __init__(self, weights: LlamaWeights) -> None:
         self.shape = shape = weights.shape
         rest = (shape.rms_norm_eps * shape.hidden_size) ** 0.5
-        self._embed = F.pad(weights.embed, (0, 1), value=rest)  # (V, H + 1)
+        self._embed, self._rest = weights.embed, rest
         self._norm = self._gain(weights.norm)
         self._head = product(weights.head, None)
         self._turns = torch.complex(
@@ -75,7 +76,8 @@ class Llama:
         turns = self._turns.index_select(0, batch.positions)
         attend = StepAttention(cache, batch.spans, batch.tokens.shape[0], shape.heads)
         stored = cache.flatten(1, 2).unbind()  # a layer's (slots, 2 · kv_heads, D)
-        residual = F.embedding(batch.tokens, self._embed)  # (n, H + 1), see _normed
+        embedded = F.embedding(batch.tokens, self._embed).float()
+        residual = F.pad(embedded, (0, 1), value=self._rest)  # (n, H + 1), see _normed
         stream = residual[:, : shape.hidden_size]
         for index, block in enumerate(self.blocks):
             qkv = block.qkv(_normed(residual, block.before), batch.lora)

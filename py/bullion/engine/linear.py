@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FEWEST_ROWS = 4  # below, a row may be summed in another order
-_ROWS = 4096  # looked at at once
+_ROWS = 256  # looked at at once: what that takes stays in the cache
 _THIN = 48  # ranks together, up to which more arithmetic costs less than a slower call
 
 
@@ -30,6 +30,7 @@ class LoraRows:
 
 def product(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
     """x ↦ x Wᵀ + b on the CPU in fp32, for rows x (n, in) of any n, each row by itself to the last bit.
+    W (out, in) is of any dtype, b (out,) fp32.
 
     A handful of rows waits for the weights, so they are held in the fewest bytes: two a weight where
     that loses nothing, four otherwise.
@@ -51,6 +52,7 @@ def product(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
 
 def _in_four_bytes(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
     """oneDNN with weights packed for it is 2 to 3 times faster than BLAS at a handful of rows."""
+    weight = weight.float()
     if not torch.backends.mkldnn.is_available():
         return lambda x: F.linear(x, weight, bias)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 8)
@@ -61,11 +63,12 @@ def _in_four_bytes(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Te
 def _in_two_bytes(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor] | None:
     """FBGEMM's product of fp32 rows with fp16 weights, summed in fp32; None where it would not be that
     of the weights themselves, or where this machine has none."""
-    if (scale := _scale(weight)) is None or not _has_fp16_products():
+    if (scale := _scale(weight)) is None or not has_fp16_products():
         return None
-    if not all(_fits_fp16(rows * scale) for rows in weight.split(_ROWS)):
+    raised = weight.to(torch.float32, copy=True).mul_(scale)
+    if not all(_fits_fp16(rows) for rows in raised.split(_ROWS)):
         return None
-    packed = torch.fbgemm_pack_gemm_matrix_fp16(weight * scale)
+    packed = torch.fbgemm_pack_gemm_matrix_fp16(raised)
     scaled = None if bias is None else bias * scale
     linear = torch.fbgemm_linear_fp16_weight_fp32_activation
     return lambda x: linear(x, packed, scaled).mul_(1 / scale)
@@ -77,17 +80,18 @@ def _scale(weight: Tensor) -> float | None:
     bf16 has fewer digits than fp16 and a wider range: multiplied so, only what is 2³¹ times smaller than
     the largest is rounded at all.
     """
-    largest = weight.abs().max().item()
+    lowest, highest = torch.aminmax(weight)
+    largest = max(-lowest.item(), highest.item())
     return 2.0 ** (15 - math.frexp(largest)[1]) if largest < math.inf else None
 
 
 def _fits_fp16(weight: Tensor) -> bool:
     """Whether fp16 holds these numbers; the smallest may be rounded to multiples of 2⁻²⁴."""
-    return bool(((weight.half().float() - weight).abs() <= 2.0**-25).all())
+    return weight.half().float().sub_(weight).abs_().max().item() <= 2.0**-25
 
 
 @cache
-def _has_fp16_products() -> bool:
+def has_fp16_products() -> bool:
     """Whether this processor and this PyTorch have them. PyTorch warns that it means to drop them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -108,7 +112,7 @@ def thin_products(
     that (A + a)(B + b) is one product with A, a, A, a beside each other and one with B, B, b, b: more
     arithmetic, but of small matrices what counts is how quickly a product is called.
     """
-    if down.shape[0] <= _THIN and _has_fp16_products():
+    if down.shape[0] <= _THIN and has_fp16_products():
         if (first := _halves(down)) and (second := _halves(up)):
             down = torch.cat([*first, *first])
             up = torch.cat([second[0], second[0], second[1], second[1]], dim=1)

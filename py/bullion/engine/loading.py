@@ -13,6 +13,7 @@ import torch
 
 from bullion.contract.worker import EngineOpening
 from bullion.engine.constrain import Grammars
+from bullion.engine.linear import has_fp16_products
 from bullion.engine.memory import kv_pages
 from bullion.engine.pages import PagePool
 from bullion.engine.resident import Resident
@@ -25,11 +26,13 @@ PAGE_TOKENS = 16
 _SMALL = 100_000_000  # parameters; below, a second thread on the CPU only waits for the first
 
 
-def dtype_of(shape: LlamaShape, device: torch.device) -> torch.dtype:
-    """fp32 on the CPU, where it is faster and exact; the file's half precision on the GPU."""
+def weight_dtype(shape: LlamaShape, device: torch.device) -> torch.dtype:
+    """What weights are held in: the file's half precision. On the CPU, where they are exact, two bytes or
+    four as they need, which for an estimate config.json tells."""
+    half = shape.dtype in (torch.bfloat16, torch.float16)
     if device.type == "cpu":
-        return torch.float32
-    return shape.dtype if shape.dtype in (torch.bfloat16, torch.float16) else torch.bfloat16
+        return shape.dtype if half and has_fp16_products() else torch.float32
+    return shape.dtype if half else torch.bfloat16
 
 
 def load_resident(
@@ -41,13 +44,14 @@ def load_resident(
     """
     from bullion.models.load import load_tokenizer
 
-    dtype = dtype_of(shape, device)
+    on_cpu = device.type == "cpu"
+    dtype = torch.float32 if on_cpu else weight_dtype(shape, device)  # of what is computed
     tokenizer = Tokenizer.of(load_tokenizer(folder), folder)
     grammars = Grammars(tokenizer.tokenizer, shape.vocab_size, tokenizer.eos, tokenizer.calls)
     grammars.prepare_beside()
     yield
-    weights = yield from load_llama(folder, shape, device, dtype)
-    if device.type == "cpu" and opening.threads is None:
+    weights = yield from load_llama(folder, shape, device, None if on_cpu else dtype)
+    if on_cpu and opening.threads is None:
         torch.set_num_threads(1 if shape.parameters < _SMALL else threads)
     pages = kv_pages(shape, dtype, PAGE_TOKENS, opening, device)
     runner = yield from _runner(weights, pages, device, opening)

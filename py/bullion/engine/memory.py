@@ -23,9 +23,11 @@ def free_bytes(device: torch.device) -> int:
         return 1 << 62  # not told on this system
 
 
-def weight_bytes(shape: LlamaShape, dtype: torch.dtype) -> int:
-    """What loading takes at its peak, roughly: the weights and one layer twice."""
-    return int(shape.parameters * dtype.itemsize * 1.05)
+def weight_bytes(shape: LlamaShape, dtype: torch.dtype, device: torch.device) -> int:
+    """What loading takes at its peak, roughly: the weights and one layer twice; on the CPU the head in
+    fp32 as well, which is packed while all the others are there."""
+    packing = 4 * shape.vocab_size * shape.hidden_size if device.type == "cpu" else 0
+    return int(shape.parameters * dtype.itemsize * 1.05) + packing
 
 
 def page_bytes(shape: LlamaShape, dtype: torch.dtype, page_tokens: int) -> int:

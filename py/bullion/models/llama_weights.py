@@ -35,11 +35,12 @@ def load_llama(
     folder: Path,
     shape: LlamaShape,
     device: torch.device,
-    dtype: torch.dtype,
+    dtype: torch.dtype | None,
     spare: SpareRows | None = None,
 ) -> Generator[None, None, LlamaWeights]:
     """Reads `folder` layer by layer, yielding between layers; the weights are its return value.
 
+    `dtype` None keeps a matrix in the file's own, fp32 where it joins several, and makes vectors fp32.
     Every tensor of the files must have its place and every place its tensor.
     Raises Refusal("broken_weights").
     """
@@ -48,17 +49,20 @@ def load_llama(
         files = _Files(folder, stack)
 
         def rows(names: list[str], width: int, free: int = 0) -> Tensor:
-            heights = [files.shape(name)[0] for name in names]
-            fused = torch.empty(sum(heights) + free, width, dtype=dtype, device=device)
+            parts = [files.take(name, (files.shape(name)[0], width)) for name in names]
+            kinds = {part.dtype for part in parts}
+            held = dtype or (kinds.pop() if len(kinds) == 1 else torch.float32)
+            height = sum(part.shape[0] for part in parts)
+            fused = torch.empty(height + free, width, dtype=held, device=device)
             start = 0
-            for name, height in zip(names, heights, strict=True):
-                fused[start : start + height].copy_(files.take(name, (height, width)))
-                start += height
+            for part in parts:
+                fused[start : start + part.shape[0]].copy_(part)
+                start += part.shape[0]
             fused[start:].zero_()
             return fused
 
         def vector(name: str, size: int) -> Tensor:
-            return files.take(name, (size,)).to(device=device, dtype=dtype)
+            return files.take(name, (size,)).to(device=device, dtype=dtype or torch.float32)
 
         def biases(names: list[str], has: bool) -> Tensor | None:
             if not has:

@@ -28,7 +28,7 @@ SPECIAL = [
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """64 × 3 layers, 4 query and 2 key-value heads, 512 positions, llama3 rotary scaling."""
+    """64 × 3 layers, 4 query and 2 key-value heads, 512 positions, llama3 rotary scaling, bf16."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -69,7 +69,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bos_token_id=0,
         eos_token_id=4,
     )
-    model = LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config).to(torch.bfloat16)
     model.generation_config.eos_token_id = [1, 4]
     model.save_pretrained(folder)
     return folder

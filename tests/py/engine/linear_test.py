@@ -14,8 +14,8 @@ SHAPES = ((24, 256), (384, 256), (256, 24), (256, 688), (1376, 256), (6000, 256)
 def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A machine that has products with fp16 weights, and one that has not."""
     if request.param == "none":
-        monkeypatch.setattr(linear, "_has_fp16_products", lambda: False)
-    elif not linear._has_fp16_products():
+        monkeypatch.setattr(linear, "has_fp16_products", lambda: False)
+    elif not linear.has_fp16_products():
         pytest.skip("this machine has none")
     return str(request.param)
 

@@ -75,15 +75,33 @@ def test_fused_rows_are_the_files_rows_with_room_below(base: Path) -> None:
     shape = LlamaShape.read(base)
     spare = SpareRows(qkv=6, down=2)
     weights = run_through(load_llama(base, shape, CPU, torch.float32, spare))
-    file = load_file(base / "model.safetensors")
+    file = {name: x.float() for name, x in load_file(base / "model.safetensors").items()}
     layer, at = weights.layers[1], "model.layers.1."
     qkv = torch.cat([file[f"{at}self_attn.{part}_proj.weight"] for part in "qkv"])
+    assert layer.qkv.dtype == torch.float32
     assert torch.equal(layer.qkv[:-6], qkv) and not layer.qkv[-6:].any()
     pair = torch.cat([file[f"{at}mlp.{part}_proj.weight"] for part in ("gate", "up")])
     assert torch.equal(layer.gate_up, pair)
     assert layer.down.shape[0] == shape.hidden_size + 2
     assert torch.equal(weights.head, file["lm_head.weight"])
     assert shape.parameters == sum(tensor.numel() for tensor in file.values())
+
+
+def test_matrices_stay_in_the_files_dtype_when_none_is_asked_for(
+    base: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(base, folder)
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    name = "model.layers.1.self_attn.k_proj.weight"
+    tensors[name] = tensors[name].float() + 1e-5
+    save_file(tensors, file)
+    weights = run_through(load_llama(folder, LlamaShape.read(folder), CPU, None))
+    first, second = weights.layers[:2]
+    assert {first.qkv.dtype, first.down.dtype, weights.embed.dtype} == {torch.bfloat16}
+    assert second.qkv.dtype == torch.float32 == first.input_norm.dtype
+    assert torch.equal(second.qkv[64:96], tensors[name])
 
 
 @pytest.mark.parametrize("fault", ["missing", "left over", "wrong shape", "damaged"])
