@@ -8,7 +8,7 @@ the few digits that they have in their file, and linear.py holds them in two byt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,23 +42,25 @@ class _Block:
 
 
 class Llama:
-    """The base on the CPU, computed in fp32. Takes `weights`, matrices of any dtype, over: they are packed
-    and let go layer by layer."""
+    """The base on the CPU, computed in fp32. `weights` are matrices of any dtype; `prepare` comes first."""
 
     def __init__(self, weights: LlamaWeights) -> None:
         self.shape = shape = weights.shape
-        rest = (shape.rms_norm_eps * shape.hidden_size) ** 0.5
-        self._embed, self._rest = weights.embed, rest
+        self._weights = weights
+        self._embed = weights.embed
+        self._rest = (shape.rms_norm_eps * shape.hidden_size) ** 0.5
         self._norm = self._gain(weights.norm)
-        self._head = product(weights.head, None)
         self._turns = torch.complex(
             *rotary_table(shape, shape.max_positions, weights.embed.device)
         ).unsqueeze(1)  # (positions, 1, D / 2)
-        pairs = _pairs(shape)
         self.blocks: list[_Block] = []
-        while weights.layers:
-            layer = weights.layers.pop(0)
-            q_k_v = (shape.q_size, shape.kv_size, shape.kv_size)
+
+    def prepare(self) -> Iterator[None]:
+        """Packs the weights layer by layer, each then let go, and yields between them."""
+        shape, pairs = self.shape, _pairs(self.shape)
+        q_k_v = (shape.q_size, shape.kv_size, shape.kv_size)
+        while self._weights.layers:
+            layer = self._weights.layers.pop(0)
             self.blocks.append(
                 _Block(
                     self._gain(layer.input_norm),
@@ -69,6 +71,9 @@ class Llama:
                     Site(layer.down, layer.down_bias, (shape.hidden_size,)),
                 )
             )
+            yield
+        self._head = product(self._weights.head, None)
+        del self._weights
 
     def hidden(self, batch: Batch, cache: Tensor) -> Tensor:
         """(n, H), the last norm applied. `cache` is (layers, pages, page_tokens, 2 · kv_heads, D)."""

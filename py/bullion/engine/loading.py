@@ -62,17 +62,19 @@ def load_resident(
 def _runner(
     weights: LlamaWeights, pages: int, device: torch.device, opening: EngineOpening
 ) -> Generator[None, None, Runner]:
+    runner: CpuRunner | CudaRunner
     if device.type == "cpu":
-        return CpuRunner(weights, pages, PAGE_TOKENS)
-    from bullion.engine.cuda_runner import CudaRunner
+        runner = CpuRunner(weights, pages, PAGE_TOKENS)
+    else:
+        from bullion.engine.cuda_runner import CudaRunner
 
-    runner = CudaRunner(
-        weights,
-        pages,
-        PAGE_TOKENS,
-        opening.max_running,
-        opening.prefill_tokens,
-        opening.cuda_graphs,
-    )
+        runner = CudaRunner(
+            weights,
+            pages,
+            PAGE_TOKENS,
+            opening.max_running,
+            opening.prefill_tokens,
+            opening.cuda_graphs,
+        )
     yield from runner.prepare()
     return runner

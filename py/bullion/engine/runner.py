@@ -6,6 +6,7 @@ its tokens; on the CPU the work is done when launch returns, on CUDA (cuda_runne
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -105,6 +106,10 @@ class CpuRunner:
         self._page_tokens = page_tokens
         size = (shape.layers, pages, page_tokens, 2 * shape.kv_heads, shape.head_dim)
         self._cache = torch.zeros(size, dtype=torch.float32)  # what is masked must be a number
+
+    def prepare(self) -> Iterator[None]:
+        """What comes before all else; yields now and then."""
+        yield from self._model.prepare()
 
     def site(self, layer: int, kind: str) -> AdapterSite:
         return self._model.site(layer, kind)

@@ -72,6 +72,7 @@ def test_a_decode_step_gives_the_logits_of_the_cpu(
     torch.manual_seed(1)
     shape = LlamaShape.read(base)
     cpu = Llama(weights_of(base, torch.device("cpu")))
+    list(cpu.prepare())
     gpu = CudaLlama(weights_of(base, DEVICE), rows=4)
     held = AdapterSlots(shape, cpu.site, lambda slot, rank: None)
 

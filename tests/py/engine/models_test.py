@@ -95,6 +95,18 @@ def test_two_bases_answer_side_by_side(serving: Serving, other: Path) -> None:
     assert serving.texts[("a", 0)] == serving.texts[("b", 0)]
 
 
+def test_a_stream_goes_on_while_another_base_is_loaded(serving: Serving, other: Path) -> None:
+    serving.engine.submit(generate("stream", PROMPT, max_tokens=100))
+    serving.step()
+    model = ServedModel("other", BaseModel("other", str(other), None, False), None)
+    serving.engine.submit(Load("load", "l", model))
+    before = len(serving.deltas)
+    while "l" not in serving.finished:
+        serving.step()
+    pieces = 2 * serving.engine._residents[0].shape.layers  # each is read, and packed
+    assert len(serving.deltas) - before >= pieces
+
+
 def test_a_base_that_does_not_fit_takes_the_place_of_the_idle_one_and_says_so(
     serving: Serving, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
