@@ -104,12 +104,12 @@ class CpuRunner:
         shape = weights.shape
         self._model = Llama(weights)
         self._page_tokens = page_tokens
-        size = (shape.layers, pages, page_tokens, 2 * shape.kv_heads, shape.head_dim)
-        self._cache = torch.zeros(size, dtype=torch.float32)  # what is masked must be a number
+        self._size = (shape.layers, pages, page_tokens, 2 * shape.kv_heads, shape.head_dim)
 
     def prepare(self) -> Iterator[None]:
-        """What comes before all else; yields now and then."""
+        """Packs the weights, then takes the memory for keys and values; comes before all else, yields."""
         yield from self._model.prepare()
+        self._cache = torch.zeros(self._size)  # what is masked must be a number
 
     def site(self, layer: int, kind: str) -> AdapterSite:
         return self._model.site(layer, kind)

@@ -103,8 +103,8 @@ def test_a_stream_goes_on_while_another_base_is_loaded(serving: Serving, other: 
     before = len(serving.deltas)
     while "l" not in serving.finished:
         serving.step()
-    pieces = 2 * serving.engine._residents[0].shape.layers  # each is read, and packed
-    assert len(serving.deltas) - before >= pieces
+    layers = serving.engine._residents[0].shape.layers
+    assert len(serving.deltas) - before > 2 * layers  # each is read, and each is packed
 
 
 def test_a_base_that_does_not_fit_takes_the_place_of_the_idle_one_and_says_so(
