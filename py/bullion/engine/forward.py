@@ -3,7 +3,7 @@
 It owns the packed weights and no other memory: keys and values go to the pages that the batch names.
 A small base's step is mostly calls and the reading of its weights. So a head's rows lie as a rotation
 wants them, to be one product of complex numbers, and nothing else is folded into the weights: they keep
-the few digits that they have in their file, and linear.py holds them in two bytes.
+the few digits that they have in their file, and products.py holds them in two bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bullion.engine.attention import Span, StepAttention
-from bullion.engine.linear import LoraRows, Site, product
+from bullion.engine.linear import LoraRows, Site
+from bullion.engine.products import product
 from bullion.models.llama import LlamaShape, LlamaWeights, rotary_table
 
 

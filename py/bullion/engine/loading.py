@@ -13,9 +13,9 @@ import torch
 
 from bullion.contract.worker import EngineOpening
 from bullion.engine.constrain import Grammars
-from bullion.engine.linear import has_fp16_products
 from bullion.engine.memory import kv_pages
 from bullion.engine.pages import PagePool
+from bullion.engine.products import has_fp16_products
 from bullion.engine.resident import Resident
 from bullion.engine.runner import CpuRunner, Runner
 from bullion.engine.tokenizer import Tokenizer

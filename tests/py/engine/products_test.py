@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bullion.engine import linear
+from bullion.engine import products
 from torch import Tensor
 
 SHAPES = ((24, 256), (384, 256), (256, 24), (256, 688), (1376, 256), (6000, 256))
@@ -14,8 +14,8 @@ SHAPES = ((24, 256), (384, 256), (256, 24), (256, 688), (1376, 256), (6000, 256)
 def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A machine that has products with fp16 weights, and one that has not."""
     if request.param == "none":
-        monkeypatch.setattr(linear, "has_fp16_products", lambda: False)
-    elif not linear.has_fp16_products():
+        monkeypatch.setattr(products, "has_fp16_products", lambda: False)
+    elif not products.has_fp16_products():
         pytest.skip("this machine has none")
     return str(request.param)
 
@@ -29,7 +29,7 @@ def bf16(*size: int) -> Tensor:
 def test_a_row_of_a_product_does_not_depend_on_how_many_rows_there_are(rows, draw) -> None:
     torch.manual_seed(0)
     for out, size in SHAPES:
-        multiply = linear.product(draw(out, size), None)
+        multiply = products.product(draw(out, size), None)
         x = torch.randn(100, size)
         assert torch.equal(multiply(x[:rows]), multiply(x)[:rows])
 
@@ -40,7 +40,7 @@ def test_a_product_is_that_of_the_weights_and_the_bias(draw) -> None:
     for out, size in SHAPES:
         weight, bias, x = draw(out, size), torch.randn(out), torch.randn(5, size)
         exact = x.double() @ weight.double().t() + bias.double()
-        assert (linear.product(weight, bias)(x) - exact).abs().max() < 2e-6 * exact.abs().max()
+        assert (products.product(weight, bias)(x) - exact).abs().max() < 2e-6 * exact.abs().max()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_product_is_that_of_the_weights_and_the_bias(draw) -> None:
     ],
 )
 def test_no_weight_is_rounded(weight: Tensor) -> None:
-    read = linear.product(weight, None)(torch.eye(64))
+    read = products.product(weight, None)(torch.eye(64))
     largest = weight.abs().max()
     assert (read - weight.t()).abs().max() <= largest * 2.0**-39
     assert torch.equal(read, weight.t()) or largest > 2.0**30 * weight[weight != 0].abs().min()
@@ -77,23 +77,23 @@ def test_no_weight_is_rounded(weight: Tensor) -> None:
 def test_a_broken_weight_breaks_its_own_output_only(bad: float) -> None:
     weight = bf16(40, 64)
     weight[7, 3] = bad
-    out = linear.product(weight, None)(torch.ones(1, 64)).squeeze(0)
+    out = products.product(weight, None)(torch.ones(1, 64)).squeeze(0)
     assert not out[7].isfinite()
     assert out[:7].isfinite().all() and out[8:].isfinite().all()
 
 
 def test_bf16_weights_are_held_in_two_bytes_and_fp32_ones_are_not(machine: str) -> None:
     has = machine == "fp16 products"
-    assert (linear._in_two_bytes(bf16(40, 64), None) is not None) is has
-    assert (linear._in_two_bytes(torch.randn(40, 64).half().float(), None) is not None) is has
-    assert linear._in_two_bytes(torch.randn(40, 64), None) is None
+    assert (products._in_two_bytes(bf16(40, 64), None) is not None) is has
+    assert (products._in_two_bytes(torch.randn(40, 64).half().float(), None) is not None) is has
+    assert products._in_two_bytes(torch.randn(40, 64), None) is None
 
 
 @pytest.mark.parametrize("rank", [1, 8, 24, 48, 96])
 def test_the_products_of_an_adapter_are_as_near_as_fp32_comes(rank: int) -> None:
     torch.manual_seed(0)
     a, b, x = torch.randn(rank, 256) * 1e-2, torch.randn(384, rank) * 1e-3, torch.randn(64, 256)
-    down, up = linear.thin_products(a, b)
+    down, up = products.thin_products(a, b)
     exact = x.double() @ a.double().t() @ b.double().t()
     assert (up(down(x)) - exact).abs().max() < 2e-6 * exact.abs().max()
     for rows in (1, 2, 3, 7):
@@ -101,5 +101,5 @@ def test_the_products_of_an_adapter_are_as_near_as_fp32_comes(rank: int) -> None
 
 
 def test_an_adapter_that_adds_nothing_adds_nothing() -> None:
-    down, up = linear.thin_products(torch.randn(8, 256), torch.zeros(384, 8))
+    down, up = products.thin_products(torch.randn(8, 256), torch.zeros(384, 8))
     assert not up(down(torch.randn(3, 256))).any()
