@@ -59,6 +59,7 @@ def load_llama(
                 fused[start : start + part.shape[0]].copy_(part)
                 start += part.shape[0]
             fused[start:].zero_()
+            files.assert_finite(names, fused)
             return fused
 
         def vector(name: str, size: int) -> Tensor:
@@ -142,6 +143,10 @@ class _Files:
     def drop_all(self, unwanted: Callable[[str], bool]) -> None:
         for name in [name for name in self._readers if unwanted(name)]:
             self.drop(name)
+
+    def assert_finite(self, names: list[str], fused: Tensor) -> None:
+        if not torch.stack(torch.aminmax(fused)).isfinite().all():
+            raise self._broken(f"{' or '.join(names)} holds a number that is not finite")
 
     def assert_empty(self) -> None:
         if self._readers:

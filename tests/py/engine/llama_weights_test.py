@@ -104,7 +104,7 @@ def test_matrices_stay_in_the_files_dtype_when_none_is_asked_for(
     assert torch.equal(second.qkv[64:96], tensors[name])
 
 
-@pytest.mark.parametrize("fault", ["missing", "left over", "wrong shape", "damaged"])
+@pytest.mark.parametrize("fault", ["missing", "left over", "wrong shape", "not finite", "damaged"])
 def test_weights_that_do_not_fit_their_config_are_refused(
     base: Path, tmp_path: Path, fault: str
 ) -> None:
@@ -119,6 +119,8 @@ def test_weights_that_do_not_fit_their_config_are_refused(
         tensors["model.layers.9.mlp.down_proj.weight"] = torch.zeros(2, 2)
     elif fault == "wrong shape":
         tensors[name] = torch.zeros(3, 3)
+    elif fault == "not finite":
+        tensors[name][3, 4] = float("nan")
     save_file(tensors, file)
     if fault == "damaged":
         file.write_bytes(file.read_bytes()[:-100])

@@ -103,3 +103,29 @@ def test_the_products_of_an_adapter_are_as_near_as_fp32_comes(rank: int) -> None
 def test_an_adapter_that_adds_nothing_adds_nothing() -> None:
     down, up = products.thin_products(torch.randn(8, 256), torch.zeros(384, 8))
     assert not up(down(torch.randn(3, 256))).any()
+
+
+@pytest.mark.parametrize("power", [10, 20, 25, 30, 40, 60])
+@pytest.mark.parametrize("place", [(slice(0, 8), slice(None)), (slice(0, 8), slice(0, 1))])
+def test_outliers_take_no_digits_from_the_others(power: int, place: tuple[slice, slice]) -> None:
+    torch.manual_seed(0)
+    weight, x = bf16(40, 256), torch.randn(5, 256)
+    weight[place] *= 2.0**power
+    x[:, 0] = 0.0  # a channel that is never used may hold the outlier
+    exact = x.double() @ weight.double().t()
+    error = (products.product(weight, None)(x) - exact).abs().amax(0)
+    assert (error < 2e-6 * exact.abs().amax(0)).all()  # each output by itself
+    down, up = products.thin_products(bf16(8, 256), torch.randn(40, 8))
+    assert up(down(x)).isfinite().all()
+
+
+@pytest.mark.parametrize("outlier", [1e6, 1e12, 1e30])
+@pytest.mark.parametrize("small", [1.0, 1e-37])
+def test_an_outlier_of_an_adapter_takes_no_digits_from_the_others(outlier, small) -> None:
+    torch.manual_seed(0)
+    a, b, x = torch.randn(8, 256), torch.randn(40, 8) * small, torch.randn(5, 256)
+    b[3, 2] *= outlier
+    down, up = products.thin_products(a, b)
+    exact = x.double() @ a.double().t() @ b.double().t()
+    error = (up(down(x)) - exact).abs().amax(0)
+    assert (error <= 2e-6 * exact.abs().amax(0) + 1e-43).all()
