@@ -84,7 +84,7 @@ def _is(weight: Tensor, held: Tensor, digits: int) -> bool:
     off by what shows beside its largest number, and all but a hundredth have `digits` right, so that
     one outlier, whose input may be zero, hides no row."""
     size, error = weight.abs(), (held - weight).abs()
-    near = error <= size.amax(1, keepdim=True) * 2.0**-24
+    near = error <= size.amax(1, keepdim=True) * 2.0**-22
     coarse = (error > size * 2.0**-digits).sum(1)
     return bool(near.all() and (coarse <= weight.shape[1] // 100 + 1).all())
 
@@ -119,7 +119,7 @@ def thin_products(
 
 
 def _halves(weight: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Two matrices that fp16 holds when scaled as the sum is; they differ from it by 2⁻²⁴ of a weight.
+    """Two matrices that fp16 holds when scaled as the sum is; they differ from it by 2⁻²³ of a weight.
     None where an outlier leaves the others too few digits."""
     if (scale := _scale(weight)) is None:
         return None

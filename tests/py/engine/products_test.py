@@ -129,3 +129,10 @@ def test_an_outlier_of_an_adapter_takes_no_digits_from_the_others(outlier, small
     exact = x.double() @ a.double().t() @ b.double().t()
     error = (up(down(x)) - exact).abs().amax(0)
     assert (error <= 2e-6 * exact.abs().amax(0) + 1e-43).all()
+
+
+def test_an_adapter_as_training_writes_it_is_held_as_halves(machine: str) -> None:
+    torch.manual_seed(0)
+    for rank in (1, 8, 24, 48):
+        down, _ = products.thin_products(torch.randn(rank, 256) * 1e-2, torch.randn(1376, rank))
+        assert down(torch.ones(1, 256)).shape[1] == (4 * rank if machine != "none" else rank)
