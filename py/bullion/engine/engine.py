@@ -6,7 +6,6 @@ It owns which bases are resident and which names lead to them. No thread, no HTT
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 import traceback
@@ -35,7 +34,7 @@ from bullion.contract.worker import (
 )
 from bullion.engine.adapters import ResidentAdapter
 from bullion.engine.loading import PAGE_TOKENS, load_resident, weight_dtype
-from bullion.engine.memory import free_bytes, weight_bytes
+from bullion.engine.memory import free_bytes, give_back, weight_bytes
 from bullion.engine.resident import Resident
 from bullion.models.fetch import local_folder
 from bullion.models.llama import LlamaShape
@@ -266,9 +265,7 @@ class Engine:
     def _drop(self, resident: Resident) -> None:
         self._residents.remove(resident)
         resident.close()
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        give_back(self._device)
 
     def _resident_of(self, folder: Path) -> Resident | None:
         return next((r for r in self._residents if r.folder == folder), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 
 import torch
@@ -21,6 +23,17 @@ def free_bytes(device: torch.device) -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
     except (ValueError, OSError):
         return 1 << 62  # not told on this system
+
+
+def give_back(device: torch.device) -> None:
+    """Hands what was freed back to the system: to the driver on a GPU, and what lies in malloc's heaps, where
+    glibc keeps tensors below 32 MB otherwise; other allocators do it by themselves, or never."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def weight_bytes(shape: LlamaShape, dtype: torch.dtype, device: torch.device) -> int:

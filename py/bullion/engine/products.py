@@ -65,7 +65,7 @@ def _in_two_bytes(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Ten
 
 
 def _scale(weight: Tensor) -> float | None:
-    """A power of two that brings the largest weight near fp16's largest number; None for NaN.
+    """A power of two that brings the largest weight near fp16's largest number; None where one is not finite.
 
     bf16 has fewer digits than fp16 and a wider range: multiplied so, only what is 2³¹ times smaller than
     the largest is rounded at all.
@@ -76,10 +76,10 @@ def _scale(weight: Tensor) -> float | None:
 
 
 def _fits_fp16(weight: Tensor) -> bool:
-    return _is(weight, weight.half().float(), 24)
+    return _sums_alike(weight, weight.half().float(), 24)
 
 
-def _is(weight: Tensor, held: Tensor, digits: int) -> bool:
+def _sums_alike(weight: Tensor, held: Tensor, digits: int) -> bool:
     """Whether sums over `held` are those over `weight`, to fp32's own precision: in each row nothing is
     off by what shows beside its largest number, and all but a hundredth have `digits` right, so that
     one outlier, whose input may be zero, hides no row."""
@@ -126,7 +126,7 @@ def _halves(weight: Tensor) -> tuple[Tensor, Tensor] | None:
     raised = weight * scale
     high = raised.half().float()
     low = (raised - high).half().float()
-    return (high / scale, low / scale) if _is(raised, high + low, 16) else None
+    return (high / scale, low / scale) if _sums_alike(raised, high + low, 16) else None
 
 
 @torch.inference_mode()

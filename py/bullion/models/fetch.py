@@ -50,6 +50,13 @@ def local_folder(base: BaseModel) -> Path:
 def check_folder(folder: Path, name: str) -> None:
     """Refuse a folder without config.json or without safetensors."""
     if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise Refusal(
+                "model_not_found",
+                f"Cannot load {name!r} as {folder} holds an adapter and no base: copy it into the data "
+                "folder, and ask for it by its place there",
+                "model",
+            )
         raise Refusal(
             "model_not_found",
             f"Cannot load {name!r} as {folder} holds no config.json: is it a model folder?",

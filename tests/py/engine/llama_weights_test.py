@@ -87,13 +87,18 @@ def test_fused_rows_are_the_files_rows_with_room_below(base: Path) -> None:
     assert shape.parameters == sum(tensor.numel() for tensor in file.values())
 
 
+def copied(base: Path, to: Path) -> tuple[Path, Path, dict[str, torch.Tensor]]:
+    """A copy of the base, its file of weights and what stands in it."""
+    folder = to / "base"
+    shutil.copytree(base, folder)
+    file = folder / "model.safetensors"
+    return folder, file, load_file(file)
+
+
 def test_matrices_stay_in_the_files_dtype_when_none_is_asked_for(
     base: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "base"
-    shutil.copytree(base, folder)
-    file = folder / "model.safetensors"
-    tensors = load_file(file)
+    folder, file, tensors = copied(base, tmp_path)
     name = "model.layers.1.self_attn.k_proj.weight"
     tensors[name] = tensors[name].float() + 1e-5
     save_file(tensors, file)
@@ -108,10 +113,7 @@ def test_matrices_stay_in_the_files_dtype_when_none_is_asked_for(
 def test_weights_that_do_not_fit_their_config_are_refused(
     base: Path, tmp_path: Path, fault: str
 ) -> None:
-    folder = tmp_path / "base"
-    shutil.copytree(base, folder)
-    file = folder / "model.safetensors"
-    tensors = load_file(file)
+    folder, file, tensors = copied(base, tmp_path)
     name = "model.layers.2.mlp.down_proj.weight"
     if fault == "missing":
         del tensors[name]

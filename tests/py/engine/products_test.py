@@ -106,7 +106,11 @@ def test_an_adapter_that_adds_nothing_adds_nothing() -> None:
 
 
 @pytest.mark.parametrize("power", [10, 20, 25, 30, 40, 60])
-@pytest.mark.parametrize("place", [(slice(0, 8), slice(None)), (slice(0, 8), slice(0, 1))])
+@pytest.mark.parametrize(
+    "place",
+    [(slice(0, 8), slice(None)), (slice(0, 8), slice(0, 1)), (slice(None), slice(0, 1))],
+    ids=["some outputs", "an input of some outputs", "an input"],
+)
 def test_outliers_take_no_digits_from_the_others(power: int, place: tuple[slice, slice]) -> None:
     torch.manual_seed(0)
     weight, x = bf16(40, 256), torch.randn(5, 256)
@@ -115,8 +119,6 @@ def test_outliers_take_no_digits_from_the_others(power: int, place: tuple[slice,
     exact = x.double() @ weight.double().t()
     error = (products.product(weight, None)(x) - exact).abs().amax(0)
     assert (error < 2e-6 * exact.abs().amax(0)).all()  # each output by itself
-    down, up = products.thin_products(bf16(8, 256), torch.randn(40, 8))
-    assert up(down(x)).isfinite().all()
 
 
 @pytest.mark.parametrize("outlier", [1e6, 1e12, 1e30])

@@ -118,6 +118,8 @@ def test_pickled_weights_are_refused(copied: Path) -> None:
 
 def test_a_folder_that_does_not_exist_is_no_model(tmp_path: Path) -> None:
     assert refused(base_of(tmp_path / "nowhere")).code == "model_not_found"
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert "holds an adapter and no base" in refused(base_of(tmp_path)).message
 
 
 def test_a_model_that_transformers_does_not_know_is_refused(copied: Path) -> None:
